@@ -1,0 +1,1 @@
+"""Distances between sets of images; importable alone, knows nothing of the other rooms."""

@@ -1,0 +1,1 @@
+"""Builds: the rooms run over many photos and many processes; the only room that knows Dask."""
