@@ -1,0 +1,249 @@
+"""The settings of a build: one frozen dataclass a section, mirrored by TOML and by `--set section.key=value`.
+
+Precedence, last wins: defaults, TOML files in the order given, `--set`, the command line's own flags. An unknown key
+is an error that names the nearest known one; nothing is silently ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+__all__ = [
+    "AlignConfig",
+    "BuildConfig",
+    "ConfigError",
+    "LandmarksConfig",
+    "PackConfig",
+    "RestoreConfig",
+    "RunConfig",
+    "SelectConfig",
+    "SourceConfig",
+    "UpscaleConfig",
+    "config_from_dict",
+    "load_config",
+    "parse_assignment",
+]
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """Where the photos are."""
+
+    root: str = ""
+    """Folder or fsspec URL."""
+    kind: Literal["auto", "celeba", "photos"] = "auto"
+    """`auto` is celeba where the folder has CelebA's own sub-folders, photos otherwise."""
+    limit_megapixels: float = 200.0
+    """A photo with more pixels than this, by its header, is dropped before it is decoded."""
+    allow_subset: bool = False
+    """Accept a CelebA folder in which annotations and pictures do not match one to one; the common ones are used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandmarksConfig:
+    """How faces are found."""
+
+    provider: Literal["auto", "annotations", "mtcnn"] = "auto"
+    """`auto` is annotations for a celeba source, mtcnn for photos."""
+    faces: Literal["all", "largest"] = "all"
+    min_face_px: float = 48.0
+    """Smallest side of the crop rectangle, in pixels of the photo."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreConfig:
+    """JPEG-artifact removal."""
+
+    weights: str = "dejpeg-small"
+    """Name in the weights registry, a safetensors file, or `none`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpscaleConfig:
+    """4x super-resolution."""
+
+    when: Literal["needed", "always", "never"] = "needed"
+    """`needed`: only where the face has fewer pixels than the output. `always`: the paper's way."""
+    weights: str = "sr4-small"
+    """Name in the weights registry or a safetensors file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignConfig:
+    """The crop."""
+
+    size: int = 1024
+    """Side of the square output in pixels, a power of two."""
+    mode: Literal["accurate", "fast", "exact"] = "accurate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectConfig:
+    """Which crops are kept."""
+
+    count: int = 30_000
+    """The best this many; all of them when there are fewer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackConfig:
+    """How the kept crops are written."""
+
+    rows_per_shard: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """How the work is spread; nothing here changes a byte of the result."""
+
+    workers: int = 0
+    """Worker processes on this machine; 0 means one a core."""
+    chunk_photos: int = 8
+    """Photos a task; aim at 10-60 seconds."""
+    pilot_photos: int = 5_000
+    """Photos scored before a threshold decides which crops are worth caching."""
+    keep_cache: bool = True
+    """Keep the chosen crops in RUN/work, so that another count or shard size need not render them again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """Everything `hqdata build` can be told."""
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+    landmarks: LandmarksConfig = field(default_factory=LandmarksConfig)
+    restore: RestoreConfig = field(default_factory=RestoreConfig)
+    upscale: UpscaleConfig = field(default_factory=UpscaleConfig)
+    align: AlignConfig = field(default_factory=AlignConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
+    pack: PackConfig = field(default_factory=PackConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse values that no build could use."""
+        size = self.align.size
+        if size < 16 or size & (size - 1):
+            raise ConfigError(f"align.size must be a power of two of at least 16, got {size}")
+        for name, value, least in (
+            ("source.limit_megapixels", self.source.limit_megapixels, 0.001),
+            ("landmarks.min_face_px", self.landmarks.min_face_px, 1),
+            ("select.count", self.select.count, 1),
+            ("pack.rows_per_shard", self.pack.rows_per_shard, 1),
+            ("run.workers", self.run.workers, 0),
+            ("run.chunk_photos", self.run.chunk_photos, 1),
+            ("run.pilot_photos", self.run.pilot_photos, 0),
+        ):
+            if not value >= least:
+                raise ConfigError(f"{name} must be at least {least}, got {value}")
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the settings as nested plain values, as run.json stores them."""
+        return dataclasses.asdict(self)
+
+
+def load_config(files: Iterable[Path] = (), assignments: Iterable[str] = (), **sections: Mapping[str, Any]) -> BuildConfig:
+    """Merge defaults, TOML files, `section.key=value` assignments and explicit sections into one config.
+
+    Args:
+        files: TOML files, later ones win.
+        assignments: strings such as "select.count=1000"; the value is read as TOML, a bare word as a string.
+        sections: values from the command line by section; None values are left out.
+
+    Raises:
+        ConfigError: for an unknown key (naming the nearest), a wrong type, a value out of range or a broken file.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for file in files:
+        _merge(merged, _read_toml(file), origin=str(file))
+    for assignment in assignments:
+        _merge(merged, parse_assignment(assignment), origin=f"--set {assignment}")
+    given = {name: {k: v for k, v in values.items() if v is not None} for name, values in sections.items()}
+    _merge(merged, {name: values for name, values in given.items() if values}, origin="command line")
+    return config_from_dict(merged)
+
+
+def config_from_dict(values: Mapping[str, Mapping[str, Any]]) -> BuildConfig:
+    """Build a config from nested plain values; the inverse of `BuildConfig.to_dict`."""
+    hints = get_type_hints(BuildConfig)
+    sections = {}
+    for name, section in values.items():
+        _known(name, hints, where="section")
+        sections[name] = _section(hints[name], name, section)
+    return BuildConfig(**sections)
+
+
+def parse_assignment(text: str) -> dict[str, dict[str, Any]]:
+    """Return {"section": {"key": value}} for a text such as "align.size=256".
+
+    >>> parse_assignment("align.mode=fast")
+    {'align': {'mode': 'fast'}}
+    """
+    path, equals, raw = text.partition("=")
+    section, dot, key = path.strip().partition(".")
+    if not equals or not dot or not key:
+        raise ConfigError(f"--set wants section.key=value, got {text!r}")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw.strip()
+    return {section: {key: value}}
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give the path of a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+
+
+def _merge(into: dict[str, dict[str, Any]], values: Mapping[str, Any], *, origin: str) -> None:
+    hints = get_type_hints(BuildConfig)
+    for name, section in values.items():
+        _known(name, hints, where="section", origin=origin)
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"{origin}: {name} is a section, write [{name}] and its keys below it")
+        for key in section:
+            _known(key, get_type_hints(hints[name]), where=f"key in [{name}]", origin=origin)
+        into.setdefault(name, {}).update(section)
+
+
+def _known(name: str, known: Iterable[str], *, where: str, origin: str = "") -> None:
+    if name in known:
+        return
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+    prefix = f"{origin}: " if origin else ""
+    raise ConfigError(f"{prefix}unknown {where} {name!r}; did you mean {nearest!r}?")
+
+
+def _section(cls: type, name: str, values: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(cls)
+    checked = {}
+    for key, value in values.items():
+        _known(key, hints, where=f"key in [{name}]")
+        checked[key] = _typed(f"{name}.{key}", value, hints[key])
+    return cls(**checked)
+
+
+def _typed(path: str, value: Any, wanted: Any) -> Any:
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted):
+            raise ConfigError(f"{path} must be one of {', '.join(get_args(wanted))}, got {value!r}")
+        return value
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not wanted:
+        raise ConfigError(f"{path} must be of type {wanted.__name__}, got {value!r}")
+    return value
