@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 __all__ = ["TopK", "best"]
 
@@ -29,7 +30,7 @@ def best(scores: Mapping[str, float] | Iterable[tuple[str, float]], count: int) 
         ValueError: if `count` is negative, a score is NaN, or an id comes twice; it names the id.
     """
     _check_count(count)
-    pairs: Iterable[tuple[str, float]] = dict(scores).items() if isinstance(scores, Mapping) else scores
+    pairs = cast("Mapping[str, float]", scores).items() if isinstance(scores, Mapping) else scores
     return [id for _, id in sorted(_best_first(pairs))[:count]]
 
 
