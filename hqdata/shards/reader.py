@@ -1,0 +1,165 @@
+"""Read a finished run's pictures at one resolution, memory-mapped, for training.
+
+Choosing and reading a picture is one copy out of the page cache; nothing is decoded. For the columns beside the
+pictures read the Parquet files.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64, UInt8
+
+from hqdata.shards.format import INDEX_FORMAT, INDEX_PATH, MANIFEST_PATH, VERSION
+from hqdata.shards.tensors import CHANNELS, TensorHeader, read_header
+
+__all__ = ["ShardDataset", "open_dataset"]
+
+
+def open_dataset(run: Path | str, resolution: int = 256) -> ShardDataset:
+    """Return the pictures of a finished run at one resolution, as a map-style data set.
+
+    Only names, lengths and headers are checked here; `hqdata verify` compares every byte.
+
+    Args:
+        run: the run folder; it is only read.
+        resolution: pixels of a picture's side, a power of two from 4 to the size that the run was built with.
+
+    Raises:
+        FileNotFoundError: if there is no such run, it is not finished, or one of its files is missing.
+        ValueError: if the run lacks the resolution, or a file is cut or damaged; it names the file.
+    """
+    run = Path(run)
+    index = _read_index(run)
+    by_resolution = {level["resolution"]: level["files"] for level in index["levels"].values()}
+    if resolution not in by_resolution:
+        choices = ", ".join(map(str, sorted(by_resolution)))
+        raise ValueError(f"{run} has no pictures of resolution {resolution}; choose one of {choices}")
+    shards = [_open_shard(run, entry, resolution) for entry in by_resolution[resolution]]
+    return ShardDataset(
+        shards, resolution=resolution, ids=tuple(index["ids"]), ranks=index["ranks"], scores=index["scores"]
+    )
+
+
+class ShardDataset:
+    """Pictures by index: `dataset[i]` is a uint8 tensor (3, r, r), RGB, that owns its memory.
+
+    Fit for a torch DataLoader with any number of workers, forked or spawned: each process maps the files on its first
+    read, and pickling takes the names along, not the maps. The order is that of the Parquet files' rows.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[_Shard],
+        *,
+        resolution: int,
+        ids: tuple[str, ...],
+        ranks: Sequence[int],
+        scores: Sequence[float],
+    ) -> None:
+        self.resolution = resolution
+        self.ids = ids
+        """Identity of each picture, in order."""
+        self.ranks: Int64[np.ndarray, " n"] = np.asarray(ranks, dtype=np.int64)
+        """Place of each picture in the selection, 0 for the best."""
+        self.scores: Float64[np.ndarray, " n"] = np.asarray(scores, dtype=np.float64)
+        """Quality of each picture."""
+        self._shards = tuple(shards)
+        self._starts = tuple(accumulate((shard.header.num_images for shard in shards), initial=0))
+        self._maps: list[UInt8[np.ndarray, "n 3 r r"] | None] = [None] * len(shards)
+        if self._starts[-1] != len(ids):
+            raise ValueError(f"{len(ids)} ids for {self._starts[-1]} pictures; run `hqdata verify`")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: SupportsIndex) -> UInt8[torch.Tensor, "3 r r"]:
+        return torch.from_numpy(self._view(operator.index(index)).copy())
+
+    def __iter__(self) -> Iterator[UInt8[torch.Tensor, "3 r r"]]:
+        return (self[index] for index in range(len(self)))
+
+    def batch(self, indices: Sequence[int] | Int64[np.ndarray, " n"]) -> UInt8[torch.Tensor, "n 3 r r"]:
+        """Return several pictures in one tensor, copied once; faster than stacking single ones.
+
+        Raises:
+            IndexError: if an index is outside of the data set.
+        """
+        pictures = np.empty((len(indices), CHANNELS, self.resolution, self.resolution), dtype=np.uint8)
+        for picture, index in zip(pictures, indices, strict=True):
+            picture[...] = self._view(operator.index(index))
+        return torch.from_numpy(pictures)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_maps": [None] * len(self._shards)}
+
+    def __repr__(self) -> str:
+        return (
+            f"ShardDataset({len(self)} pictures of {self.resolution}x{self.resolution} in {len(self._shards)} shards)"
+        )
+
+    def _view(self, index: int) -> UInt8[np.ndarray, "3 r r"]:
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"index {index} is outside of a data set of {len(self)} pictures")
+        shard = bisect_right(self._starts, position) - 1
+        pictures = self._maps[shard]
+        if pictures is None:
+            pictures = self._maps[shard] = self._shards[shard].map()
+        return pictures[position - self._starts[shard]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shard:
+    """One tensor file and what its header says."""
+
+    path: Path
+    header: TensorHeader
+
+    def map(self) -> UInt8[np.ndarray, "n 3 r r"]:
+        """Return the pictures as a view of the file."""
+        side = self.header.resolution
+        shape = (self.header.num_images, CHANNELS, side, side)
+        return np.memmap(self.path, np.uint8, "r", self.header.data_start, shape).view(np.ndarray)
+
+
+def _read_index(run: Path) -> dict[str, Any]:
+    if not run.is_dir():
+        raise FileNotFoundError(f"{run}: no such folder; give the folder that `hqdata build --out` wrote")
+    if not (run / MANIFEST_PATH).is_file():
+        raise FileNotFoundError(
+            f"{run}: has no {MANIFEST_PATH}, so the run is not finished; repeat its `hqdata build` command to finish it"
+        )
+    path = run / INDEX_PATH
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing, so there are no tensors to read; repeat the `hqdata build` command")
+    try:
+        index = json.loads(path.read_bytes())
+        known = (index["format"], index["version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: damaged ({error!r}); repeat the `hqdata build` command") from error
+    if known != (INDEX_FORMAT, VERSION):
+        raise ValueError(f"{path}: format and version must be {(INDEX_FORMAT, VERSION)}, got {known}")
+    return index
+
+
+def _open_shard(run: Path, entry: dict[str, Any], resolution: int) -> _Shard:
+    path = run / entry["path"]
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; run `hqdata verify` and repeat the `hqdata build` command")
+    header = read_header(path)
+    if (header.num_images, header.resolution) != (entry["rows"], resolution):
+        raise ValueError(
+            f"{path}: holds {header.num_images} pictures of {header.resolution} px but the index says {entry['rows']} "
+            f"of {resolution}; run `hqdata verify`"
+        )
+    return _Shard(path=path, header=header)
