@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hqdata.shards.format import FileRecord, ShardFiles
+from hqdata.shards.format import FileRecord, Problem, ShardFiles
+from hqdata.shards.index import write_index
 from hqdata.shards.manifest import read_manifest, remove_manifest, write_manifest
 from hqdata.shards.png import decode_png, encode_png, pixel_sha256
 from hqdata.shards.rows import ShardLayout, ShardRow
-from hqdata.shards.writer import prune, write_index, write_shard
+from hqdata.shards.verify import verify_run
+from hqdata.shards.writer import prune, write_shard
 
 if TYPE_CHECKING:
     from hqdata.shards.reader import ShardDataset, open_dataset
 
 __all__ = [
     "FileRecord",
+    "Problem",
     "ShardDataset",
     "ShardFiles",
     "ShardLayout",
@@ -31,6 +34,7 @@ __all__ = [
     "prune",
     "read_manifest",
     "remove_manifest",
+    "verify_run",
     "write_index",
     "write_manifest",
     "write_shard",

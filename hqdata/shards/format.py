@@ -18,12 +18,14 @@ __all__ = [
     "INDEX_PATH",
     "MANIFEST_FORMAT",
     "MANIFEST_PATH",
+    "SELECTED_PATH",
     "SMALLEST_LEVEL",
     "TENSORS_FOLDER",
     "TENSOR_FORMAT",
     "VERSION",
     "WORK_FOLDER",
     "FileRecord",
+    "Problem",
     "ShardFiles",
     "data_path",
     "level_name",
@@ -44,6 +46,7 @@ WORK_FOLDER = "work"
 """Chunks, caches and the ledger of a build; no output, so neither in the manifest nor verified."""
 INDEX_PATH = "tensors/index.json"
 MANIFEST_PATH = "manifest.json"
+SELECTED_PATH = "selected.parquet"
 SMALLEST_LEVEL = 2
 
 
@@ -85,6 +88,19 @@ class FileRecord:
     """Relative to the run folder, with forward slashes."""
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Problem:
+    """Something wrong with a run, as `verify_run` found it."""
+
+    path: str
+    """The file within the run folder."""
+    what: str
+    """What is wrong and what to do."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

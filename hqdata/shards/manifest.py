@@ -11,7 +11,7 @@ from hqdata.atomic import TEMPORARY_SUFFIX, write_json
 from hqdata.shards.format import MANIFEST_FORMAT, MANIFEST_PATH, VERSION, WORK_FOLDER, FileRecord
 from hqdata.shards.hashing import sha256_of
 
-__all__ = ["output_paths", "read_manifest", "remove_manifest", "write_manifest"]
+__all__ = ["manifest_json", "output_paths", "read_manifest", "remove_manifest", "write_manifest"]
 
 
 def write_manifest(run: Path, known: Iterable[FileRecord] = ()) -> Path:
@@ -30,9 +30,14 @@ def write_manifest(run: Path, known: Iterable[FileRecord] = ()) -> Path:
     missing = sorted(records.keys() - set(paths))
     if missing:
         raise ValueError(f"{missing[0]}: was written but is no longer in {run}; build it again")
-    files = {path: _entry(run, path, records.get(path)) for path in paths}
-    write_json(run / MANIFEST_PATH, {"format": MANIFEST_FORMAT, "version": VERSION, "files": files})
+    write_json(run / MANIFEST_PATH, manifest_json({path: _record(run, path, records.get(path)) for path in paths}))
     return run / MANIFEST_PATH
+
+
+def manifest_json(records: Mapping[str, FileRecord]) -> dict[str, Any]:
+    """Return the manifest's content."""
+    files = {path: {"bytes": record.bytes, "sha256": record.sha256} for path, record in records.items()}
+    return {"format": MANIFEST_FORMAT, "version": VERSION, "files": files}
 
 
 def remove_manifest(run: Path) -> None:
@@ -78,10 +83,10 @@ def _is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX)
 
 
-def _entry(run: Path, path: str, record: FileRecord | None) -> Mapping[str, Any]:
+def _record(run: Path, path: str, record: FileRecord | None) -> FileRecord:
     num_bytes = (run / path).stat().st_size
     if record is None:
-        return {"bytes": num_bytes, "sha256": sha256_of(run / path)}
+        return FileRecord(path=path, bytes=num_bytes, sha256=sha256_of(run / path))
     if record.bytes != num_bytes:
         raise ValueError(f"{path}: has {num_bytes} bytes but {record.bytes} were written; build it again")
-    return {"bytes": record.bytes, "sha256": record.sha256}
+    return record

@@ -6,7 +6,6 @@ pictures read the Parquet files.
 
 from __future__ import annotations
 
-import json
 import operator
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -19,8 +18,9 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64, UInt8
 
-from hqdata.shards.format import INDEX_FORMAT, INDEX_PATH, MANIFEST_PATH, VERSION
-from hqdata.shards.tensors import CHANNELS, TensorHeader, read_header
+from hqdata.shards.format import MANIFEST_PATH
+from hqdata.shards.index import IndexedFile, read_index
+from hqdata.shards.tensors import CHANNELS, TensorHeader, map_images, read_header
 
 __all__ = ["ShardDataset", "open_dataset"]
 
@@ -39,15 +39,13 @@ def open_dataset(run: Path | str, resolution: int = 256) -> ShardDataset:
         ValueError: if the run lacks the resolution, or a file is cut or damaged; it names the file.
     """
     run = Path(run)
-    index = _read_index(run)
-    by_resolution = {level["resolution"]: level["files"] for level in index["levels"].values()}
-    if resolution not in by_resolution:
-        choices = ", ".join(map(str, sorted(by_resolution)))
+    _check_finished(run)
+    index = read_index(run)
+    if resolution not in index.tensors:
+        choices = ", ".join(map(str, sorted(index.tensors)))
         raise ValueError(f"{run} has no pictures of resolution {resolution}; choose one of {choices}")
-    shards = [_open_shard(run, entry, resolution) for entry in by_resolution[resolution]]
-    return ShardDataset(
-        shards, resolution=resolution, ids=tuple(index["ids"]), ranks=index["ranks"], scores=index["scores"]
-    )
+    shards = [_open_shard(run, file, resolution) for file in index.tensors[resolution]]
+    return ShardDataset(shards, resolution=resolution, ids=index.ids, ranks=index.ranks, scores=index.scores)
 
 
 class ShardDataset:
@@ -76,8 +74,6 @@ class ShardDataset:
         self._shards = tuple(shards)
         self._starts = tuple(accumulate((shard.header.num_images for shard in shards), initial=0))
         self._maps: list[UInt8[np.ndarray, "n 3 r r"] | None] = [None] * len(shards)
-        if self._starts[-1] != len(ids):
-            raise ValueError(f"{len(ids)} ids for {self._starts[-1]} pictures; run `hqdata verify`")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -114,7 +110,7 @@ class ShardDataset:
         shard = bisect_right(self._starts, position) - 1
         pictures = self._maps[shard]
         if pictures is None:
-            pictures = self._maps[shard] = self._shards[shard].map()
+            pictures = self._maps[shard] = map_images(self._shards[shard].path, self._shards[shard].header)
         return pictures[position - self._starts[shard]]
 
 
@@ -125,41 +121,24 @@ class _Shard:
     path: Path
     header: TensorHeader
 
-    def map(self) -> UInt8[np.ndarray, "n 3 r r"]:
-        """Return the pictures as a view of the file."""
-        side = self.header.resolution
-        shape = (self.header.num_images, CHANNELS, side, side)
-        return np.memmap(self.path, np.uint8, "r", self.header.data_start, shape).view(np.ndarray)
 
-
-def _read_index(run: Path) -> dict[str, Any]:
+def _check_finished(run: Path) -> None:
     if not run.is_dir():
         raise FileNotFoundError(f"{run}: no such folder; give the folder that `hqdata build --out` wrote")
     if not (run / MANIFEST_PATH).is_file():
         raise FileNotFoundError(
             f"{run}: has no {MANIFEST_PATH}, so the run is not finished; repeat its `hqdata build` command to finish it"
         )
-    path = run / INDEX_PATH
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: missing, so there are no tensors to read; repeat the `hqdata build` command")
-    try:
-        index = json.loads(path.read_bytes())
-        known = (index["format"], index["version"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error!r}); repeat the `hqdata build` command") from error
-    if known != (INDEX_FORMAT, VERSION):
-        raise ValueError(f"{path}: format and version must be {(INDEX_FORMAT, VERSION)}, got {known}")
-    return index
 
 
-def _open_shard(run: Path, entry: dict[str, Any], resolution: int) -> _Shard:
-    path = run / entry["path"]
+def _open_shard(run: Path, file: IndexedFile, resolution: int) -> _Shard:
+    path = run / file.path
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; run `hqdata verify` and repeat the `hqdata build` command")
     header = read_header(path)
-    if (header.num_images, header.resolution) != (entry["rows"], resolution):
+    if (header.num_images, header.resolution) != (file.rows, resolution):
         raise ValueError(
-            f"{path}: holds {header.num_images} pictures of {header.resolution} px but the index says {entry['rows']} "
+            f"{path}: holds {header.num_images} pictures of {header.resolution} px but the index says {file.rows} "
             f"of {resolution}; run `hqdata verify`"
         )
     return _Shard(path=path, header=header)

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from hqdata.shards.format import TENSOR_FORMAT, VERSION
 from hqdata.shards.hashing import HashedFile
 
-__all__ = ["DATA_ALIGNMENT", "TensorHeader", "TensorShard", "read_header"]
+__all__ = ["DATA_ALIGNMENT", "TensorHeader", "TensorShard", "map_images", "read_header"]
 
 DATA_ALIGNMENT = 4096
 """Pixels begin on a page boundary, so that a 64x64 or larger picture never shares a page with another one's start."""
@@ -89,6 +89,12 @@ def read_header(path: Path) -> TensorHeader:
             "run `hqdata verify` and build this shard again"
         )
     return header
+
+
+def map_images(path: Path, header: TensorHeader) -> UInt8[np.ndarray, "n 3 r r"]:
+    """Return the pictures as a read-only view of the file; pages are read when they are first touched."""
+    shape = (header.num_images, CHANNELS, header.resolution, header.resolution)
+    return np.memmap(path, np.uint8, "r", header.data_start, shape).view(np.ndarray)
 
 
 def _header_bytes(num_images: int, resolution: int) -> bytes:

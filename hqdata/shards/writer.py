@@ -1,4 +1,4 @@
-"""Write the shards: one pure function per shard, then the index over all of them.
+"""Write the shards: one pure function per shard.
 
 The same rows give the same bytes on any worker; a shard's files appear whole or not at all; memory holds one Parquet
 row group and one picture's pyramid, whatever the shard's length.
@@ -14,28 +14,25 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from hqdata.atomic import atomic_path, write_json
+from hqdata.atomic import atomic_path
 from hqdata.resample import box_pyramid
 from hqdata.shards.format import (
     DATA_FOLDER,
-    INDEX_FORMAT,
     INDEX_PATH,
     TENSORS_FOLDER,
-    VERSION,
     FileRecord,
     ShardFiles,
     data_path,
-    level_name,
     levels_of,
     tensor_path,
 )
-from hqdata.shards.hashing import HashedFile, sha256_of
+from hqdata.shards.hashing import HashedFile
 from hqdata.shards.parquet import ParquetShard
 from hqdata.shards.png import decode_png, pixel_sha256
 from hqdata.shards.rows import ShardLayout, ShardRow
 from hqdata.shards.tensors import TensorShard
 
-__all__ = ["prune", "write_index", "write_shard"]
+__all__ = ["prune", "write_shard"]
 
 
 def write_shard(run: Path, shard: int, rows: Iterable[ShardRow], *, num_rows: int, layout: ShardLayout) -> ShardFiles:
@@ -75,37 +72,6 @@ def write_shard(run: Path, shard: int, rows: Iterable[ShardRow], *, num_rows: in
         data=data,
         tensors=tuple(tensors),
     )
-
-
-def write_index(run: Path, shards: Sequence[ShardFiles]) -> FileRecord:
-    """Write RUN/tensors/index.json over all shards of the run; return its record for the manifest.
-
-    Raises:
-        ValueError: if a shard is missing or comes twice, the shards disagree in size, or an id is in two of them.
-    """
-    ordered = sorted(shards, key=lambda files: files.shard)
-    _check_together(ordered)
-    levels = levels_of(ordered[0].size)
-    index = {
-        "format": INDEX_FORMAT,
-        "version": VERSION,
-        "size": ordered[0].size,
-        "num_rows": sum(files.num_rows for files in ordered),
-        "levels": {
-            level_name(level): {
-                "resolution": 1 << level,
-                "files": [_index_entry(files.tensors[position], files) for files in ordered],
-            }
-            for position, level in enumerate(levels)
-        },
-        "data": [_index_entry(files.data, files) for files in ordered],
-        "ids": [id for files in ordered for id in files.ids],
-        "ranks": [rank for files in ordered for rank in files.ranks],
-        "scores": [score for files in ordered for score in files.scores],
-    }
-    path = run / INDEX_PATH
-    write_json(path, index)
-    return FileRecord(path=INDEX_PATH, bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 def prune(run: Path, shards: Sequence[ShardFiles]) -> list[str]:
@@ -167,20 +133,3 @@ def _decoded(row: ShardRow, size: int) -> UInt8[np.ndarray, "size size 3"]:
             f"but they must have {row.pixel_sha256}; render it again"
         )
     return image
-
-
-def _check_together(ordered: Sequence[ShardFiles]) -> None:
-    numbers = [files.shard for files in ordered]
-    totals = {(files.num_shards, files.size) for files in ordered}
-    if len(totals) != 1 or numbers != list(range(ordered[0].num_shards)):
-        raise ValueError(f"shards must be 0 to num_shards - 1 of one layout, got {numbers} of (count, size) {totals}")
-    seen: dict[str, int] = {}
-    for files in ordered:
-        for id in files.ids:
-            if id in seen:
-                raise ValueError(f"id {id!r} is in shards {seen[id]} and {files.shard}; give each id to one shard")
-            seen[id] = files.shard
-
-
-def _index_entry(file: FileRecord, files: ShardFiles) -> dict[str, str | int]:
-    return {"path": file.path, "rows": files.num_rows, "bytes": file.bytes, "sha256": file.sha256}

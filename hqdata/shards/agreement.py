@@ -1,0 +1,111 @@
+"""Whether the files of a run say the same: the index, the selection, the Parquet rows and the tensors.
+
+For files whose bytes are those that were written; what is found here is a fault of the program that wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hqdata.resample import box_pyramid
+from hqdata.shards.format import INDEX_PATH, SELECTED_PATH, Problem
+from hqdata.shards.index import Index, IndexedFile, read_index
+from hqdata.shards.png import decode_png, pixel_sha256
+from hqdata.shards.tensors import map_images, read_header
+
+__all__ = ["check_agreement"]
+
+DECODED_ROWS = 16
+"""PNGs held at once by the deep check."""
+PARQUET_ERRORS = (pa.ArrowException, KeyError, OSError)
+
+
+def check_agreement(run: Path, *, known: Set[str], sound: Set[str], deep: bool) -> list[Problem]:
+    """Return where the files of a run contradict each other.
+
+    Args:
+        run: the run folder.
+        known: paths that the manifest lists.
+        sound: those of them whose bytes are right, the index and the selection among them; others are not opened.
+        deep: also compare the pixels of every PNG with the tensors of every resolution.
+    """
+    try:
+        index = read_index(run)
+    except ValueError as error:
+        return [Problem(path=INDEX_PATH, what=str(error))]
+    problems = list(_check_selection(run, index))
+    for shard in range(len(index.data)):
+        paths = {file.path for file in index.shard_files(shard)}
+        problems += [Problem(path=path, what="is in the index but not in the manifest") for path in paths - known]
+        if paths <= sound:
+            found = list(_check_shard(run, index, shard))
+            problems += found or (_check_pixels(run, index, shard) if deep else [])
+    return problems
+
+
+def _check_selection(run: Path, index: Index) -> Iterator[Problem]:
+    try:
+        selected = _column(run / SELECTED_PATH, "id")
+    except PARQUET_ERRORS as error:
+        yield Problem(path=SELECTED_PATH, what=f"is no readable table with ids ({error})")
+        return
+    if sorted(selected) != sorted(index.ids):
+        what = f"names {len(selected)} faces, but the index holds {len(index.ids)} and not the same ones"
+        yield Problem(path=SELECTED_PATH, what=what)
+
+
+def _check_shard(run: Path, index: Index, shard: int) -> Iterator[Problem]:
+    data, *tensors = index.shard_files(shard)
+    yield from _check_ids(run, data, index.shard_ids(shard))
+    for resolution, file in zip(index.tensors, tensors, strict=True):
+        try:
+            header = read_header(run / file.path)
+        except ValueError as error:
+            yield Problem(path=file.path, what=str(error))
+            continue
+        if (header.num_images, header.resolution) != (file.rows, resolution):
+            what = f"holds {header.num_images} pictures of {header.resolution} px, but the index says"
+            yield Problem(path=file.path, what=f"{what} {file.rows} of {resolution}")
+
+
+def _check_ids(run: Path, data: IndexedFile, expected: list[str]) -> Iterator[Problem]:
+    try:
+        ids = _column(run / data.path, "id")
+    except PARQUET_ERRORS as error:
+        yield Problem(path=data.path, what=f"is no readable Parquet file with ids ({error})")
+        return
+    if ids != expected:
+        what = f"has {len(ids)} rows, but the index holds {len(expected)} and not the same ones in the same order"
+        yield Problem(path=data.path, what=what)
+
+
+def _check_pixels(run: Path, index: Index, shard: int) -> Iterator[Problem]:
+    """Decode every picture of a shard and compare it with its hash and with the tensors."""
+    data, *tensors = index.shard_files(shard)
+    levels = [map_images(run / file.path, read_header(run / file.path)) for file in tensors]
+    for position, row in enumerate(_stored_pictures(run / data.path)):
+        try:
+            image = decode_png(row["image"]["bytes"], index.size)
+        except ValueError as error:
+            yield Problem(path=data.path, what=f"the picture of {row['id']!r} {error}")
+            continue
+        if pixel_sha256(image) != row["pixel_sha256"]:
+            yield Problem(path=data.path, what=f"the picture of {row['id']!r} has other pixels than its hash says")
+        for file, level, pixels in zip(tensors, levels, box_pyramid(image.transpose(2, 0, 1)), strict=True):
+            if not np.array_equal(level[position], pixels):
+                yield Problem(path=file.path, what=f"picture {position} differs from the PNG of {row['id']!r}")
+
+
+def _stored_pictures(path: Path) -> Iterator[dict[str, Any]]:
+    for batch in pq.ParquetFile(path).iter_batches(DECODED_ROWS, columns=["image", "id", "pixel_sha256"]):
+        yield from batch.to_pylist()
+
+
+def _column(path: Path, name: str) -> list[str]:
+    return pq.read_table(path, columns=[name]).column(name).to_pylist()
