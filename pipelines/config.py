@@ -151,7 +151,9 @@ class BuildConfig:
         return dataclasses.asdict(self)
 
 
-def load_config(files: Iterable[Path] = (), assignments: Iterable[str] = (), **sections: Mapping[str, Any]) -> BuildConfig:
+def load_config(
+    files: Iterable[Path] = (), assignments: Iterable[str] = (), **sections: Mapping[str, Any]
+) -> BuildConfig:
     """Merge defaults, TOML files, `section.key=value` assignments and explicit sections into one config.
 
     Args:

@@ -1,0 +1,44 @@
+# Everything runs in .venv, which is made from pyproject.toml and constraints.txt when it is missing or out of date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+
+# two shared cores: more threads than processes make everything slower
+export OMP_NUM_THREADS := 1
+
+.PHONY: setup demo test check format bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev --editable .
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/hqdata demo-source $(DEMO)/source --photos 200
+	$(BIN)/hqdata build --source $(DEMO)/source --out $(DEMO)/run --config pipelines/configs/demo.toml
+	$(BIN)/hqdata verify $(DEMO)/run --deep
+	$(BIN)/hqdata inspect $(DEMO)/run --truth $(DEMO)/source/truth.json
+
+test: setup
+	$(BIN)/pytest -q -m "not cluster"
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(DEMO) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

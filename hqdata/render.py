@@ -1,0 +1,119 @@
+"""One face, from photo to crop pixels: only the part of the photo that the crop will see goes through the networks.
+
+The landmarks are known first, so the crop's geometry is, and with it the few tiles that the networks must compute. The
+result equals running both networks over the whole photo (`hqdata.tiling`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+from hqdata.crop_plan import Box, CropPlan, Mode, plan_crop
+from hqdata.pixels import to_pixel_values, to_tensor
+from hqdata.tiling import Network, TiledPicture
+
+__all__ = ["FacePlan", "UpscaleWhen", "enlarged_landmarks", "face_pixels", "plan_face"]
+
+UpscaleWhen = Literal["needed", "always", "never"]
+UPSCALE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FacePlan:
+    """How one face is rendered."""
+
+    quad: Float64[np.ndarray, "4 2"]
+    """Corners NW, SW, SE, NE of the crop in the photo's own frame."""
+    zoom: float
+    """Output pixels a photo pixel."""
+    scale: int
+    """4 where the super-resolution network runs, 1 where it does not."""
+    crop: CropPlan
+    """The crop in the frame that the networks leave: `scale` times the photo."""
+
+    @property
+    def source_box(self) -> Box:
+        """The photo's pixels whose restored and enlarged version the crop reads."""
+        left, top, right, bottom = self.crop.box
+        return left // self.scale, top // self.scale, -(-right // self.scale), -(-bottom // self.scale)
+
+
+def plan_face(
+    landmarks: Float64[np.ndarray, "5 2"],
+    image_size: tuple[int, int],
+    *,
+    size: int,
+    mode: Mode = "accurate",
+    when: UpscaleWhen = "needed",
+) -> FacePlan:
+    """Decide whether a face is enlarged, and plan its crop.
+
+    Args:
+        landmarks: five points in the photo's frame, CelebA's order and convention.
+        image_size: (height, width) of the photo.
+        size: output side in pixels.
+        mode: see `hqdata.align.crop_face`.
+        when: "needed" enlarges where the crop has fewer photo pixels than output pixels, "always" is the paper's way.
+
+    Raises:
+        Refused: where no crop can be cut, see `hqdata.crop_plan.plan_crop`.
+    """
+    plain = plan_crop(landmarks, image_size, size, mode)
+    enlarge = when == "always" or (when == "needed" and plain.zoom > 1)
+    if not enlarge:
+        return FacePlan(quad=plain.quad, zoom=plain.zoom, scale=1, crop=plain)
+    height, width = image_size
+    crop = plan_crop(enlarged_landmarks(landmarks, UPSCALE), (UPSCALE * height, UPSCALE * width), size, mode)
+    return FacePlan(quad=plain.quad, zoom=plain.zoom, scale=UPSCALE, crop=crop)
+
+
+def enlarged_landmarks(landmarks: Float64[np.ndarray, "n 2"], scale: int) -> Float64[np.ndarray, "n 2"]:
+    """Return the points in a picture enlarged `scale` times; integers stay pixel centres.
+
+    >>> enlarged_landmarks(np.array([[0.0, 1.0]]), 4)
+    array([[1.5, 5.5]])
+    """
+    return (landmarks + 0.5) * scale - 0.5
+
+
+def face_pixels(
+    image: UInt8[np.ndarray, "h w 3"],
+    plan: FacePlan,
+    *,
+    restorer: Network | None,
+    upscaler: Network | None,
+) -> UInt8[np.ndarray, "bh bw 3"] | Float32[np.ndarray, "bh bw 3"]:
+    """Return the pixels of `plan.crop.box`, restored and enlarged, in 0..255; not yet rounded where a network ran.
+
+    Args:
+        image: the whole photo.
+        plan: from `plan_face` with the same photo's size.
+        restorer: removes JPEG artifacts, or None.
+        upscaler: enlarges four times; used where `plan.scale` is 4.
+
+    Raises:
+        ValueError: if the plan needs an upscaler and none is given.
+        Refused: if a network gives values that are not finite.
+    """
+    networks = [network for network in (restorer, upscaler if plan.scale > 1 else None) if network is not None]
+    if plan.scale > 1 and upscaler is None:
+        raise ValueError("the plan enlarges the face, but upscaler is None; give one or plan with when='never'")
+    left, top, right, bottom = plan.crop.box
+    if not networks:
+        return image[top:bottom, left:right]
+    source = plan.source_box
+    picture = to_tensor(image)
+    for network in networks:
+        picture = TiledPicture(picture, network, anchor=_anchor(source, network))
+    pixels = to_pixel_values(picture.region(source))
+    x, y = left - source[0] * plan.scale, top - source[1] * plan.scale
+    return pixels[y : y + bottom - top, x : x + right - left]
+
+
+def _anchor(box: Box, network: Network) -> tuple[int, int]:
+    """The box's corner, moved to where the network's own pixel grid starts."""
+    return box[0] // network.stride * network.stride, box[1] // network.stride * network.stride

@@ -1,0 +1,187 @@
+"""The command `hqdata`. Sub-commands import what they need when they run, so that `--help` answers at once.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 75 interrupted and resumable.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+__all__ = ["main"]
+
+EXIT_FAILED = 1
+EXIT_WRONG_USE = 2
+EXIT_RESUMABLE = 75
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.exceptions.Abort:
+        _fail("interrupted; finished work is kept, run the same command to go on", EXIT_RESUMABLE)
+    except KeyboardInterrupt:
+        _fail("interrupted; finished work is kept, run the same command to go on", EXIT_RESUMABLE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:
+        _fail(_sentence(error), _exit_code(error), error)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="progan-hq")
+def cli() -> None:
+    """Build high-quality face data sets the CelebA-HQ way."""
+
+
+def _build_options(command: Any) -> Any:
+    """Options that `build` and `plan` share; every one of them is also a key of the config."""
+    options = [
+        click.option("--source", "root", metavar="DIR", help="Folder or URL of photos."),
+        click.option(
+            "--out", "run", required=True, type=click.Path(path_type=Path), metavar="RUN", help="The run folder."
+        ),
+        click.option("--kind", type=click.Choice(["auto", "celeba", "photos"]), help="Layout of the source."),
+        click.option("--count", type=int, help="Faces to keep.  [default: 30000]"),
+        click.option("--size", type=int, help="Side of the crops in pixels, a power of two.  [default: 1024]"),
+        click.option("--landmarks", type=click.Choice(["auto", "annotations", "mtcnn"]), help="How faces are found."),
+        click.option("--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]"),
+        click.option("--min-face", type=float, help="Smallest crop side in photo pixels.  [default: 48]"),
+        click.option("--upscale", type=click.Choice(["needed", "always", "never"]), help="When to enlarge four times."),
+        click.option("--mode", type=click.Choice(["accurate", "fast", "exact"]), help="How crops are resampled."),
+        click.option("--allow-subset", is_flag=True, default=None, help="Accept an incomplete CelebA folder."),
+        click.option("--workers", type=int, help="Worker processes; 0 is one a core."),
+        click.option(
+            "--config", "files", type=click.Path(path_type=Path), multiple=True, help="TOML file; repeatable."
+        ),
+        click.option(
+            "--set", "assignments", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting; repeatable."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@_build_options
+def build(run: Path, **options: Any) -> None:
+    """Build a data set: photos in, the best face crops out. The same command resumes."""
+    from pipelines.build_dataset import build_dataset
+
+    summary = build_dataset(_config(options), run)
+    click.echo(
+        f"{summary.selected} of {summary.faces} faces from {summary.photos} photos chosen, {summary.dropped} dropped,"
+        f" in {summary.seconds:.1f} s"
+    )
+    click.echo(f"data set       {run}")
+    click.echo(f"contact sheet  {run / 'report' / 'contact_sheet.png'}")
+
+
+@cli.command()
+@_build_options
+def plan(run: Path, **options: Any) -> None:
+    """Say what `build` would do: counts, chunks, storage, what is redone and why. Writes nothing."""
+    from pipelines.plan import plan_build
+
+    for line in plan_build(_config(options), run).lines():
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--deep", is_flag=True, help="Decode every picture too.")
+def verify(run: Path, deep: bool) -> None:
+    """Check a finished run: checksums, counts, readable files."""
+    from hqdata.shards import verify_run
+
+    problems = verify_run(run, deep=deep)
+    for problem in problems:
+        click.echo(f"{problem.path}: {problem.what}", err=True)
+    if problems:
+        raise click.ClickException(f"{len(problems)} problems in {run}")
+    click.echo(f"{run} is whole")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--truth", type=click.Path(path_type=Path, exists=True), help="The demo source's truth file to compare with."
+)
+def inspect(run: Path, truth: Path | None) -> None:
+    """Summarise a run: settings, counts, scores, reasons for drops."""
+    from pipelines.inspect_run import inspect_run
+
+    for line in inspect_run(run):
+        click.echo(line)
+    if truth is not None:
+        from pipelines.demo_truth import compare_with_truth
+
+        for line in compare_with_truth(run, truth).lines():
+            click.echo(line)
+
+
+@cli.command("demo-source")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--photos", "num_photos", default=200, show_default=True, help="Photos to make.")
+@click.option("--seed", default=0, show_default=True, help="Equal seeds give equal photos.")
+def demo_source(folder: Path, num_photos: int, seed: int) -> None:
+    """Write a small CelebA-like folder made from one public-domain portrait, with a truth file."""
+    from hqdata.sources.demo import write_demo_source
+
+    truth = write_demo_source(folder, num_photos=num_photos, seed=seed)
+    click.echo(f"photos  {folder}\ntruth   {truth}")
+
+
+def _config(options: dict[str, Any]) -> Any:
+    from pipelines.config import load_config
+
+    return load_config(
+        options["files"],
+        options["assignments"],
+        source={"root": options["root"], "kind": options["kind"], "allow_subset": options["allow_subset"]},
+        landmarks={
+            "provider": options["landmarks"],
+            "faces": options["faces"],
+            "min_face_px": options["min_face"],
+        },
+        upscale={"when": options["upscale"]},
+        align={"size": options["size"], "mode": options["mode"]},
+        select={"count": options["count"]},
+        run={"workers": options["workers"]},
+    )
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _exit_code(error: Exception) -> int:
+    from hqdata.sources import SourceError
+    from pipelines.config import ConfigError
+
+    return EXIT_WRONG_USE if isinstance(error, (ConfigError, SourceError)) else EXIT_FAILED
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _fail(message: str, code: int, error: Exception | None = None) -> NoReturn:
+    logging.getLogger(__name__).debug("traceback", exc_info=error)
+    click.echo(f"hqdata: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

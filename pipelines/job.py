@@ -1,0 +1,120 @@
+"""A build's settings boiled down to what its tasks need, and the fingerprints that say which work is still valid."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hqdata.shards import WORK_FOLDER
+from hqdata.sources import Source
+from hqdata.weights import weights_sha256
+from pipelines.config import BuildConfig, LandmarksConfig
+from pipelines.ledger import fingerprint
+from pipelines.rows import ScoredFace
+
+__all__ = ["STAGE_VERSIONS", "Job", "make_job", "order_key", "pack_key", "weights_in_use"]
+
+STAGE_VERSIONS = {"find": 1, "score": 1, "pack": 1}
+"""Raised when a stage's output changes for the same input, so that the ledger redoes exactly what is stale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that a task needs beside its photos; small, hashable and the same for every task of a build."""
+
+    root: str
+    run: str
+    """The run folder; ledger and cache are below its work folder."""
+    find_key: str
+    score_key: str
+    provider: str
+    landmarks: LandmarksConfig
+    limit_pixels: int
+    restore_weights: str
+    upscale_weights: str
+    upscale_when: str
+    size: int
+    mode: str
+    device: str
+
+    @property
+    def run_path(self) -> Path:
+        """The run folder."""
+        return Path(self.run)
+
+    def folder(self, name: str, key: str) -> Path:
+        """Return the ledger or cache folder of a stage."""
+        return self.run_path / WORK_FOLDER / name / key
+
+    def crop_path(self, face: str) -> Path:
+        """Return where the crop of the face with this id is cached."""
+        name = order_key(face)
+        return self.folder("crops", self.score_key) / name[:2] / f"{name[:40]}.png"
+
+
+def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job:
+    """Return the job for a source, with `auto` settings resolved.
+
+    Raises:
+        ValueError: for weights that are not there, or annotations asked of a source that has none.
+    """
+    provider = config.landmarks.provider
+    if provider == "auto":
+        provider = "annotations" if source.kind == "celeba" else "mtcnn"
+    limit_pixels = round(config.source.limit_megapixels * 1e6)
+    find_key = fingerprint({"stage": STAGE_VERSIONS["find"], "provider": provider, "limit_pixels": limit_pixels})
+    score_key = fingerprint(
+        {
+            "stage": STAGE_VERSIONS["score"],
+            "find": find_key,
+            "weights": weights_in_use(config),
+            "when": config.upscale.when,
+            "size": config.align.size,
+            "mode": config.align.mode,
+            "device": device,
+        }
+    )
+    return Job(
+        root=source.root,
+        run=str(run),
+        find_key=find_key,
+        score_key=score_key,
+        provider=provider,
+        landmarks=config.landmarks,
+        limit_pixels=limit_pixels,
+        restore_weights=config.restore.weights,
+        upscale_weights=config.upscale.weights,
+        upscale_when=config.upscale.when,
+        size=config.align.size,
+        mode=config.align.mode,
+        device=device,
+    )
+
+
+def weights_in_use(config: BuildConfig) -> dict[str, str]:
+    """Return the sha256 of the weights that this build runs, by stage; empty where no network runs."""
+    restore = "" if config.restore.weights == "none" else weights_sha256(config.restore.weights)
+    upscale = "" if config.upscale.when == "never" else weights_sha256(config.upscale.weights)
+    return {"restore": restore, "upscale": upscale}
+
+
+def pack_key(job: Job, chosen: list[ScoredFace], rows_per_shard: int, columns: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the packed shards: the chosen pixels, their rank, and how they are laid out."""
+    faces = [(face.id, face.score, face.pixel_sha256) for face in chosen]
+    return fingerprint(
+        {
+            "stage": STAGE_VERSIONS["pack"],
+            "score": job.score_key,
+            "faces": faces,
+            "rows_per_shard": rows_per_shard,
+            "columns": {name: str(kind) for name, kind in columns.items()},
+        }
+    )
+
+
+def order_key(id: str) -> str:
+    """Return the pseudo-random key by which photos are worked on and faces are laid out: independent of everything."""
+    return hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,134 @@
+"""What a worker finds out, as plain values: rows of the ledger, small enough for the driver to hold them all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hqdata.record import Face, PhotoRef
+
+__all__ = ["ChunkResult", "FoundFace", "FoundPhoto", "PackRow", "PhotoTask", "ScoredFace", "face_id"]
+
+
+def face_id(photo_id: str, index: int) -> str:
+    """Return the id of the `index`-th face of a photo.
+
+    >>> face_id("000001", 0)
+    '000001-0'
+    """
+    return f"{photo_id}-{index}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFace:
+    """One face as the landmark provider found it, in the photo's frame."""
+
+    landmarks: tuple[tuple[float, float], ...]
+    landmark_source: str
+    confidence: float
+
+    @staticmethod
+    def of(face: Face) -> FoundFace:
+        """Return `face` with its array turned into plain floats."""
+        points = tuple((float(x), float(y)) for x, y in face.landmarks)
+        return FoundFace(landmarks=points, landmark_source=face.landmark_source, confidence=float(face.confidence))
+
+    def to_face(self) -> Face:
+        """Return the face with landmarks as an array."""
+        return Face(
+            landmarks=np.array(self.landmarks, dtype=np.float64),
+            landmark_source=self.landmark_source,
+            confidence=self.confidence,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPhoto:
+    """All faces of one photo, or why there are none."""
+
+    photo_id: str
+    version: str
+    height: int = 0
+    width: int = 0
+    faces: tuple[FoundFace, ...] = ()
+    stage: str = ""
+    """The stage that refused the photo; empty when faces were found."""
+    reason: str = ""
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> FoundPhoto:
+        """Return the row that `to_dict` wrote."""
+        faces = tuple(
+            FoundFace(**{**face, "landmarks": tuple((x, y) for x, y in face["landmarks"])}) for face in values["faces"]
+        )
+        return FoundPhoto(**{**values, "faces": faces})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredFace:
+    """One rendered and scored crop, or why it was refused."""
+
+    photo_id: str
+    version: str
+    index: int
+    score: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    quad: tuple[tuple[float, float], ...] = ()
+    """Corners NW, SW, SE, NE of the crop in the photo's frame."""
+    zoom: float = 0.0
+    """Output pixels a photo pixel."""
+    upscaled: bool = False
+    padded: bool = False
+    pixel_sha256: str = ""
+    """Of the crop's uint8 (size, size, 3) bytes."""
+    stage: str = ""
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        """The face's id."""
+        return face_id(self.photo_id, self.index)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> ScoredFace:
+        """Return the row that `to_dict` wrote."""
+        return ScoredFace(**{**values, "quad": tuple((x, y) for x, y in values["quad"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoTask:
+    """One photo to work on: find its faces where `found` is None, then render the wanted ones."""
+
+    ref: PhotoRef
+    found: FoundPhoto | None = None
+    skip: tuple[int, ...] = ()
+    """Faces that are scored already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkResult:
+    """What one task found out about its photos."""
+
+    found: tuple[FoundPhoto, ...]
+    scored: tuple[ScoredFace, ...]
+    seconds: Mapping[str, float]
+    """CPU seconds by step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackRow:
+    """A chosen face on its way into a shard; enough to render it again."""
+
+    ref: PhotoRef
+    found: FoundPhoto
+    scored: ScoredFace
+    rank: int
+
+
+def to_dict(row: FoundPhoto | ScoredFace) -> dict[str, Any]:
+    """Return the row as nested plain values for JSON."""
+    return dataclasses.asdict(row)

@@ -1,0 +1,293 @@
+"""What runs on a worker: find and score the faces of some photos, pack a shard, draw thumbnails.
+
+Plain functions of plain values. Models are loaded once a process, by name. Everything a task finds out is on disk
+before it returns, so a task that runs twice, or whose result is lost, costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from hqdata.quality import spectral_parts
+from jaxtyping import UInt8
+
+from hqdata import restore, upscale
+from hqdata.align import render_crop
+from hqdata.atomic import write_bytes, write_json
+from hqdata.landmarks import LandmarkProvider, choose_faces, open_provider
+from hqdata.pixels import decode_photo, decode_png, encode_png
+from hqdata.record import Face, Photo, PhotoRef, Refused
+from hqdata.render import face_pixels, plan_face
+from hqdata.shards import ShardFiles, ShardLayout, ShardRow, write_shard
+from hqdata.sources import read_bytes
+from hqdata.tiling import Network
+from pipelines.config import LandmarksConfig
+from pipelines.dask_map import BuildStopped
+from pipelines.job import Job
+from pipelines.ledger import append_rows
+from pipelines.rows import ChunkResult, FoundFace, FoundPhoto, PackRow, PhotoTask, ScoredFace, to_dict
+
+__all__ = ["INTERNAL_ERROR", "draw_photo_thumbnail", "draw_thumbnails", "pack_shard", "score_chunk", "wanted_faces"]
+
+logger = logging.getLogger(__name__)
+
+INTERNAL_ERROR = "internal error, "
+"""How the reason begins when our own code failed on a photo that nothing refused."""
+UNUSABLE = (Refused, MemoryError, ValueError, ArithmeticError, cv2.error)
+"""What one picture can raise; anything else (a full disk, a missing module) is the environment's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """What is opened once a process."""
+
+    provider: LandmarkProvider
+    restorer: Network | None
+    upscaler: Network | None
+
+
+class Stopwatch:
+    """CPU seconds of this thread by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Count the block's CPU time under `name`."""
+        start = time.thread_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.thread_time() - start
+
+
+def score_chunk(tasks: Sequence[PhotoTask], job: Job, threshold: float) -> ChunkResult:
+    """Find, render and score the faces of some photos; write ledger and cache; return the rows.
+
+    Args:
+        tasks: photos, with their faces where those are known.
+        job: the build's settings.
+        threshold: crops that score less are not cached, since they cannot be chosen.
+
+    Raises:
+        OSError: when the run folder cannot be written. A bad photo never raises; it becomes a row with a reason.
+    """
+    watch = Stopwatch()
+    found: list[FoundPhoto] = []
+    scored: list[ScoredFace] = []
+    for task in tasks:
+        photo, finding = _read_and_find(task, job, watch)
+        if task.found is None:
+            found.append(finding)
+        if photo is not None:
+            scored.extend(_score_faces(photo, finding, task.skip, job, threshold, watch))
+        elif task.found is not None:
+            scored.extend(_refused_faces(task.found, finding, job))
+    with watch.step("write"):
+        append_rows(job.folder("found", job.find_key), map(to_dict, found))
+        append_rows(job.folder("scored", job.score_key), map(to_dict, scored))
+    return ChunkResult(found=tuple(found), scored=tuple(scored), seconds=watch.seconds)
+
+
+def pack_shard(rows: Sequence[PackRow], job: Job, pack_key: str, shard: int, layout: ShardLayout) -> ShardFiles:
+    """Write one shard, Parquet and every tensor level, from the cache or by rendering again.
+
+    Raises:
+        BuildStopped: when a photo no longer gives the pixels that were scored, naming it.
+    """
+    shard_rows = (_shard_row(row, job) for row in rows)
+    files = write_shard(Path(job.run), shard, shard_rows, num_rows=len(rows), layout=layout)
+    write_json(job.folder("packed", pack_key) / f"{shard:05d}.json", files.to_json())
+    return files
+
+
+def draw_thumbnails(rows: Sequence[PackRow], job: Job, size: int) -> list[bytes]:
+    """Return one small PNG a face, (size, size, 3)."""
+    thumbnails = []
+    for row in rows:
+        crop = decode_png(_crop_png(row, job))
+        small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+        thumbnails.append(encode_png(small))
+    return thumbnails
+
+
+def draw_photo_thumbnail(items: Sequence[tuple[str, PhotoRef]], job: Job, size: int) -> bytes | None:
+    """Return a small PNG of one whole photo, fitted into (size, size, 3); None where it cannot be read."""
+    ((_, ref),) = items
+    try:
+        image = decode_photo(read_bytes(job.root, ref), limit_pixels=job.limit_pixels)
+    except UNUSABLE:
+        return None
+    scale = size / max(image.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    canvas = np.full((size, size, 3), 255, dtype=np.uint8)
+    canvas[:height, :width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return encode_png(canvas)
+
+
+def _read_and_find(task: PhotoTask, job: Job, watch: Stopwatch) -> tuple[Photo | None, FoundPhoto]:
+    ref, known = task.ref, task.found
+    try:
+        with watch.step("read"):
+            image = decode_photo(read_bytes(job.root, ref), limit_pixels=job.limit_pixels)
+        if known is not None:
+            return Photo(ref=ref, image=image), known
+        photo = Photo(ref=ref, image=image)
+        with watch.step("find"):
+            faces = _tools(job).provider.find([photo])[0]
+    except UNUSABLE as error:
+        return None, _refused_photo(ref, error, stage="read")
+    height, width = image.shape[:2]
+    finding = FoundPhoto(
+        photo_id=ref.id,
+        version=ref.version,
+        height=height,
+        width=width,
+        faces=tuple(FoundFace.of(face) for face in faces),
+        stage="" if faces else "landmarks",
+        reason="" if faces else "no face found",
+    )
+    return photo, finding
+
+
+def _refused_photo(ref: PhotoRef, error: BaseException, *, stage: str) -> FoundPhoto:
+    stage, reason = _why(error, stage)
+    return FoundPhoto(photo_id=ref.id, version=ref.version, stage=stage, reason=reason)
+
+
+def _score_faces(
+    photo: Photo, finding: FoundPhoto, skip: Iterable[int], job: Job, threshold: float, watch: Stopwatch
+) -> Iterator[ScoredFace]:
+    wanted, _ = wanted_faces(finding, job.landmarks)
+    for index in sorted(set(wanted) - set(skip)):
+        face = finding.faces[index].to_face()
+        try:
+            crop, row = _render_and_score(photo, face, index, job, watch)
+        except UNUSABLE as error:
+            stage, reason = _why(error, "align")
+            row = ScoredFace(photo_id=photo.ref.id, version=photo.ref.version, index=index, stage=stage, reason=reason)
+            yield row
+            continue
+        if row.score is not None and row.score >= threshold:
+            with watch.step("encode"):
+                write_bytes(job.crop_path(row.id), encode_png(crop))
+        yield row
+
+
+def _refused_faces(known: FoundPhoto, refusal: FoundPhoto, job: Job) -> Iterator[ScoredFace]:
+    """The faces of a photo that could be read once and now cannot."""
+    for index in wanted_faces(known, job.landmarks)[0]:
+        yield ScoredFace(
+            photo_id=known.photo_id, version=known.version, index=index, stage=refusal.stage, reason=refusal.reason
+        )
+
+
+def wanted_faces(finding: FoundPhoto, settings: LandmarksConfig) -> tuple[list[int], dict[int, str]]:
+    """Return the indices of the faces to render, and the reason for each other one."""
+    faces = [face.to_face() for face in finding.faces]
+    return choose_faces(faces, which=settings.faces, min_face_px=settings.min_face_px)
+
+
+def _render_and_score(
+    photo: Photo, face: Face, index: int, job: Job, watch: Stopwatch
+) -> tuple[UInt8[np.ndarray, "s s 3"], ScoredFace]:
+    crop, plan = _render(photo, face, job, watch)
+    with watch.step("score"):
+        parts = spectral_parts(crop)
+    values = parts.as_dict()
+    row = ScoredFace(
+        photo_id=photo.ref.id,
+        version=photo.ref.version,
+        index=index,
+        score=values.pop("score"),
+        parts=values,
+        quad=tuple((float(x), float(y)) for x, y in plan.quad),
+        zoom=float(plan.zoom),
+        upscaled=plan.scale > 1,
+        padded=plan.crop.padded,
+        pixel_sha256=hashlib.sha256(crop.tobytes()).hexdigest(),
+    )
+    return crop, row
+
+
+def _render(photo: Photo, face: Face, job: Job, watch: Stopwatch):  # noqa: ANN202
+    tools = _tools(job)
+    plan = plan_face(face.landmarks, photo.image.shape[:2], size=job.size, mode=job.mode, when=job.upscale_when)
+    with watch.step("networks"), torch.inference_mode():
+        pixels = face_pixels(photo.image, plan, restorer=tools.restorer, upscaler=tools.upscaler)
+    with watch.step("align"):
+        crop = render_crop(pixels, plan.crop)
+    return crop, plan
+
+
+def _shard_row(row: PackRow, job: Job) -> ShardRow:
+    face = row.found.faces[row.scored.index]
+    return ShardRow(
+        id=row.scored.id,
+        rank=row.rank,
+        score=row.scored.score,
+        parts=row.scored.parts,
+        source=row.ref.path,
+        face_index=row.scored.index,
+        landmarks=np.array(face.landmarks),
+        landmark_source=face.landmark_source,
+        quad=np.array(row.scored.quad),
+        source_size=(row.found.height, row.found.width),
+        png=_crop_png(row, job),
+        pixel_sha256=row.scored.pixel_sha256,
+        attributes=row.ref.attributes,
+    )
+
+
+def _crop_png(row: PackRow, job: Job) -> bytes:
+    """Return the crop's PNG from the cache, or render it again where the cache lacks it or is damaged."""
+    path = job.crop_path(row.scored.id)
+    if path.exists():
+        png = path.read_bytes()
+        if _pixels_match(png, row.scored.pixel_sha256):
+            return png
+        logger.warning("%s: damaged cache entry, rendered again", path)
+    image = decode_photo(read_bytes(job.root, row.ref), limit_pixels=job.limit_pixels)
+    face = row.found.faces[row.scored.index].to_face()
+    crop, _ = _render(Photo(ref=row.ref, image=image), face, job, Stopwatch())
+    png = encode_png(crop)
+    if not _pixels_match(png, row.scored.pixel_sha256):
+        raise BuildStopped(
+            f"{row.ref.path}: no longer gives the pixels that were scored; the photo or a library changed during the"
+            " build. Run the same command again to score it anew, or use one version of the libraries on all workers"
+        )
+    write_bytes(path, png)
+    return png
+
+
+def _pixels_match(png: bytes, pixel_sha256: str) -> bool:
+    try:
+        return hashlib.sha256(decode_png(png).tobytes()).hexdigest() == pixel_sha256
+    except (Refused, ValueError):
+        return False
+
+
+@functools.lru_cache(maxsize=1)
+def _tools(job: Job) -> _Tools:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    restorer = None if job.restore_weights == "none" else restore.load(job.restore_weights, device=job.device)
+    upscaler = None if job.upscale_when == "never" else upscale.load(job.upscale_weights, device=job.device)
+    return _Tools(open_provider(job.provider, device=job.device), restorer, upscaler)
+
+
+def _why(error: BaseException, stage: str) -> tuple[str, str]:
+    if isinstance(error, Refused):
+        return error.stage, error.reason
+    return stage, f"{INTERNAL_ERROR}{type(error).__name__}: {error}".splitlines()[0][:300]

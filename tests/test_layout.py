@@ -1,0 +1,61 @@
+"""The house itself: rooms, names, and what may be imported without what."""
+
+import importlib.metadata
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("gan", "hqdata", "metrics", "pipelines")
+MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_comes_from_our_distribution_alone(room: str):
+    owners = importlib.metadata.packages_distributions().get(room, [])
+    assert set(owners) == {"progan-hq"}, f"{room} is provided by {owners}; uninstall the stranger"
+
+
+def test_every_package_is_listed_for_the_wheel():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    present = {".".join(path.parent.relative_to(ROOT).parts) for path in MODULES if path.name == "__init__.py"}
+    assert sorted(listed) == sorted(present)
+
+
+def test_every_folder_with_code_is_a_package():
+    folders = {path.parent for path in MODULES}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_is_short_and_named_for_its_idea(path: Path):
+    assert path.stem not in {"utils", "helpers", "common", "misc"}
+    assert path.stem not in ROOMS
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_test_folders_do_not_shadow_a_room():
+    assert not {folder.name for folder in (ROOT / "tests").iterdir()} & set(ROOMS)
+
+
+def _modules_after(code: str) -> set[str]:
+    report = "import sys; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    answer = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    return set(answer.stdout.split())
+
+
+def test_the_command_line_answers_without_torch_and_dask():
+    loaded = _modules_after("import pipelines.cli")
+    assert not loaded & {"torch", "dask", "distributed", "numpy", "cv2", "pyarrow"}
+
+
+def test_metrics_imports_alone():
+    assert not _modules_after("import metrics") & {"hqdata", "gan", "pipelines", "dask", "distributed"}
+
+
+def test_hqdata_never_needs_dask():
+    code = "import hqdata.render, hqdata.shards, hqdata.sources, hqdata.landmarks, hqdata.quality, hqdata.align"
+    assert not _modules_after(code) & {"dask", "distributed", "pipelines", "gan", "metrics"}
