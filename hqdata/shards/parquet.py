@@ -119,7 +119,7 @@ def _named(
         raise ValueError(f"row {row.id!r}: {what} must be given for {sorted(names)}, got {sorted(values)}")
     for name, value in values.items():
         if value is not None and not isinstance(value, type_of(name)):
-            raise ValueError(f"row {row.id!r}: {what} {name!r} must be a {type_of(name).__name__}, got {value!r}")
+            raise ValueError(f"row {row.id!r}: {what} {name!r} must be of type {type_of(name).__name__}, got {value!r}")
     return dict(values)
 
 

@@ -108,14 +108,14 @@ def test_an_earlier_attempt_is_replaced(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"png": row(7).png[:-60]}, "row '000007': its picture is no readable PNG"),
-        ({"png": b"\xff\xd8\xff\xe0 no PNG"}, "row '000007': its picture is no readable PNG"),
-        ({"png": row(7, size=8).png}, "row '000007': its picture must be 16x16 RGB, got 8x8 RGB; render it again"),
+        ({"png": row(7).png[:-60]}, "row '000007': its picture is a damaged PNG: cut off"),
+        ({"png": b"\xff\xd8\xff\xe0 no PNG"}, "row '000007': its picture is no PNG"),
+        ({"png": row(7, size=8).png}, "row '000007': its picture must be a 16x16 PNG of 8-bit RGB, got 8x8"),
         ({"png": row(8).png}, "row '000007': its PNG decodes to pixels with sha256"),
         ({"score": float("nan")}, "row '000007': score must be finite, got nan"),
         ({"id": "000000"}, "row '000000' comes twice in this shard"),
         ({"parts": {"breadth": 1.0}}, r"row '000007': part of the score must be given for \['breadth', 'noise'\]"),
-        ({"attributes": {"Male": "yes", "camera": None}}, "attribute 'Male' must be a int, got 'yes'"),
+        ({"attributes": {"Male": "yes", "camera": None}}, "attribute 'Male' must be of type int, got 'yes'"),
     ],
 )
 def test_a_bad_row_is_refused_by_name_and_leaves_no_file(tmp_path, changes, message):
