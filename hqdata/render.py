@@ -11,10 +11,12 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
+from torch import Tensor
 
 from hqdata.crop_plan import Box, CropPlan, Mode, plan_crop
 from hqdata.pixels import to_pixel_values, to_tensor
-from hqdata.tiling import Network, TiledPicture
+from hqdata.tiling import Pixels, TiledPicture, align_down
+from hqdata.weights import Network
 
 __all__ = ["FacePlan", "UpscaleWhen", "enlarged_landmarks", "face_pixels", "plan_face"]
 
@@ -102,18 +104,25 @@ def face_pixels(
     networks = [network for network in (restorer, upscaler if plan.scale > 1 else None) if network is not None]
     if plan.scale > 1 and upscaler is None:
         raise ValueError("the plan enlarges the face, but upscaler is None; give one or plan with when='never'")
-    left, top, right, bottom = plan.crop.box
     if not networks:
+        left, top, right, bottom = plan.crop.box
         return image[top:bottom, left:right]
-    source = plan.source_box
-    picture = to_tensor(image)
+    picture: Pixels = _Photo(image)
     for network in networks:
-        picture = TiledPicture(picture, network, anchor=_anchor(source, network))
-    pixels = to_pixel_values(picture.region(source))
-    x, y = left - source[0] * plan.scale, top - source[1] * plan.scale
-    return pixels[y : y + bottom - top, x : x + right - left]
+        picture = TiledPicture(picture, network, anchor=align_down(plan.source_box[:2], network.stride))
+    return to_pixel_values(picture.region(plan.crop.box))
 
 
-def _anchor(box: Box, network: Network) -> tuple[int, int]:
-    """The box's corner, moved to where the network's own pixel grid starts."""
-    return box[0] // network.stride * network.stride, box[1] // network.stride * network.stride
+class _Photo:
+    """A photo whose regions become network input only when they are asked for."""
+
+    def __init__(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        self._image = image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._image.shape[0], self._image.shape[1]
+
+    def region(self, box: Box) -> Float32[Tensor, "1 3 h w"]:
+        left, top, right, bottom = box
+        return to_tensor(self._image[top:bottom, left:right])

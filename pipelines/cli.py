@@ -56,7 +56,7 @@ def _build_options(command: Any) -> Any:
         click.option("--size", type=int, help="Side of the crops in pixels, a power of two.  [default: 1024]"),
         click.option("--landmarks", type=click.Choice(["auto", "annotations", "mtcnn"]), help="How faces are found."),
         click.option("--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]"),
-        click.option("--min-face", type=float, help="Smallest crop side in photo pixels.  [default: 48]"),
+        click.option("--min-face", type=float, help="Smallest crop side in photo pixels.  [default: 40]"),
         click.option("--upscale", type=click.Choice(["needed", "always", "never"]), help="When to enlarge four times."),
         click.option("--mode", type=click.Choice(["accurate", "fast", "exact"]), help="How crops are resampled."),
         click.option("--allow-subset", is_flag=True, default=None, help="Accept an incomplete CelebA folder."),

@@ -56,7 +56,7 @@ class LandmarksConfig:
     provider: Literal["auto", "annotations", "mtcnn"] = "auto"
     """`auto` is annotations for a celeba source, mtcnn for photos."""
     faces: Literal["all", "largest"] = "all"
-    min_face_px: float = 48.0
+    min_face_px: float = 40.0
     """Smallest side of the crop rectangle, in pixels of the photo."""
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from hqdata.shards import WORK_FOLDER
 from hqdata.sources import Source
-from hqdata.weights import weights_sha256
-from pipelines.config import BuildConfig, LandmarksConfig
+from hqdata.weights import describe
+from pipelines.config import BuildConfig, ConfigError, LandmarksConfig
 from pipelines.ledger import fingerprint
 from pipelines.rows import ScoredFace
 
@@ -96,9 +96,20 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
 
 def weights_in_use(config: BuildConfig) -> dict[str, str]:
     """Return the sha256 of the weights that this build runs, by stage; empty where no network runs."""
-    restore = "" if config.restore.weights == "none" else weights_sha256(config.restore.weights)
-    upscale = "" if config.upscale.when == "never" else weights_sha256(config.upscale.weights)
+    restore = "" if config.restore.weights == "none" else _weights_sha256(config.restore.weights)
+    upscale = "" if config.upscale.when == "never" else _weights_sha256(config.upscale.weights)
     return {"restore": restore, "upscale": upscale}
+
+
+def _weights_sha256(name_or_path: str) -> str:
+    if not name_or_path.endswith(".safetensors"):
+        return describe(name_or_path)["sha256"]
+    try:
+        return hashlib.sha256(Path(name_or_path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(
+            f"{name_or_path}: weights cannot be read ({error.strerror}); give an existing file"
+        ) from error
 
 
 def pack_key(job: Job, chosen: list[ScoredFace], rows_per_shard: int, columns: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ from hqdata.record import Face, Photo, PhotoRef, Refused
 from hqdata.render import face_pixels, plan_face
 from hqdata.shards import ShardFiles, ShardLayout, ShardRow, write_shard
 from hqdata.sources import read_bytes
-from hqdata.tiling import Network
+from hqdata.weights import Network
 from pipelines.config import LandmarksConfig
 from pipelines.dask_map import BuildStopped
 from pipelines.job import Job
@@ -145,7 +145,7 @@ def _read_and_find(task: PhotoTask, job: Job, watch: Stopwatch) -> tuple[Photo |
             return Photo(ref=ref, image=image), known
         photo = Photo(ref=ref, image=image)
         with watch.step("find"):
-            faces = _tools(job).provider.find([photo])[0]
+            faces = _faces(_tools(job).provider.find([photo])[0])
     except UNUSABLE as error:
         return None, _refused_photo(ref, error, stage="read")
     height, width = image.shape[:2]
@@ -159,6 +159,12 @@ def _read_and_find(task: PhotoTask, job: Job, watch: Stopwatch) -> tuple[Photo |
         reason="" if faces else "no face found",
     )
     return photo, finding
+
+
+def _faces(outcome: list[Face] | Refused) -> list[Face]:
+    if isinstance(outcome, Refused):
+        raise outcome
+    return outcome
 
 
 def _refused_photo(ref: PhotoRef, error: BaseException, *, stage: str) -> FoundPhoto:
@@ -196,7 +202,14 @@ def _refused_faces(known: FoundPhoto, refusal: FoundPhoto, job: Job) -> Iterator
 def wanted_faces(finding: FoundPhoto, settings: LandmarksConfig) -> tuple[list[int], dict[int, str]]:
     """Return the indices of the faces to render, and the reason for each other one."""
     faces = [face.to_face() for face in finding.faces]
-    return choose_faces(faces, which=settings.faces, min_face_px=settings.min_face_px)
+    index_of = {id(face): index for index, face in enumerate(faces)}
+    kept, dropped = choose_faces(
+        faces,
+        image_size=(finding.height, finding.width),
+        which=settings.faces,
+        min_face_px=settings.min_face_px,
+    )
+    return [index_of[id(face)] for face in kept], {index_of[id(face)]: reason for face, reason in dropped}
 
 
 def _render_and_score(

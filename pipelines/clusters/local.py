@@ -39,7 +39,7 @@ def open_local(*, workers: int, scratch: Path) -> Iterator[Client]:
             n_workers=count,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             local_directory=str(scratch),
             silence_logs=logging.ERROR,
         ) as cluster,

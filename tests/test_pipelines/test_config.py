@@ -49,5 +49,5 @@ def test_a_missing_file_is_refused_with_its_path(tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["size=4", "align.size", "align=3", "=x", "align.=3"])
 def test_a_malformed_assignment_is_refused(text: str):
-    with pytest.raises(ConfigError, match="section.key=value"):
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
         load_config(assignments=[text])

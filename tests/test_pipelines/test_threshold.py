@@ -1,0 +1,32 @@
+"""The cache threshold never rises above the score of the last chosen face, but for bad luck of one in thousands."""
+
+import numpy as np
+import pytest
+
+from pipelines.threshold import CacheThreshold
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bound_stays_below_the_last_chosen_score_and_saves_most_writes(seed: int):
+    count, photos, pilot = 300, 3000, 600
+    scores = np.random.default_rng(seed).normal(size=photos)
+    threshold = CacheThreshold(count=count, photos=photos, pilot_photos=pilot)
+    cut = np.sort(scores)[-count]
+    cached = 0
+    for position, score in enumerate(scores):
+        assert threshold.value <= cut
+        cached += score >= threshold.value
+        threshold.add(1, [(str(position), float(score))])
+    assert cached < pilot + 1.6 * count
+
+
+def test_nothing_is_left_out_where_all_are_chosen():
+    threshold = CacheThreshold(count=10, photos=8, pilot_photos=2)
+    threshold.add(8, [(str(i), float(i)) for i in range(8)])
+    assert threshold.value == -np.inf
+
+
+def test_no_faces_give_no_bound():
+    threshold = CacheThreshold(count=1, photos=100, pilot_photos=0)
+    threshold.add(3, [])
+    assert threshold.value == -np.inf
