@@ -1,0 +1,103 @@
+"""The spectral quality of a crop: does its power spectrum cover all frequencies, in all directions, without patterns or noise?
+
+Karras et al. 2018, appendix C, rank crops by a score that prefers a power spectrum which is broad and nearly radially
+symmetric, and give no formula. Ours, its constants and what was rejected: docs/decisions/0005-spectral-quality.md.
+The measurements themselves are in `hqdata.spectrum`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hqdata import spectrum
+
+__all__ = ["SMALLEST_SIDE", "SpectralParts", "spectral_parts", "spectral_quality"]
+
+SMALLEST_SIDE = spectrum.BLOCK // 2
+"""Pixels; below this there is no octave left to judge."""
+
+GRID = 2.0**-14
+"""Results are rounded to this grid, a billion times the last-bit differences between builds of numpy and scipy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpectralParts:
+    """Why a crop scores as it does. Compare only crops of one size."""
+
+    score: float
+    """0..100, higher is better; 0 for a flat picture. The product of what each part below leaves of 100."""
+    breadth: float
+    """0..1: the share of octaves, up to the finest that the pixels can hold, with the detail of a sharp photo."""
+    anisotropy: float
+    """0..40 dB: what the poorest direction lacks against the mean of all; above 12 in motion blur."""
+    noise: float
+    """0..255 levels: the standard deviation of noise present all over the picture; about 1 in clean photos."""
+    pattern: float
+    """0..5 decades of power: how far a repeating pattern (halftone, scan lines, screens) stands out; 0.3 is natural."""
+    grid: float
+    """0..8 decades of power: how regularly detail comes and goes (JPEG blocks, enlarged pixels); 1.2 is natural."""
+
+
+def spectral_quality(crop: UInt8[np.ndarray, "s s 3"]) -> float:
+    """Return the score of `spectral_parts` alone: 0..100, higher is better."""
+    return spectral_parts(crop).score
+
+
+def spectral_parts(crop: UInt8[np.ndarray, "s s 3"]) -> SpectralParts:
+    """Return the spectral quality of a crop and its parts; see `SpectralParts` for their ranges.
+
+    Computed in float64 on the final pixels and rounded to a grid of 2**-14, so that every machine and any number of
+    threads gives the same bits. It sees spectra only: a sharp picture of something else than a face scores high.
+
+    Args:
+        crop: RGB, at least 16 pixels a side.
+
+    Raises:
+        ValueError: when `crop` is not a square uint8 RGB picture of at least 16 pixels.
+    """
+    _require_square_rgb(crop)
+    measured = spectrum.measure(crop)
+    return SpectralParts(
+        score=_rounded(_score(measured)),
+        breadth=_rounded(measured.breadth),
+        anisotropy=_rounded(measured.anisotropy_db),
+        noise=_rounded(measured.noise_levels),
+        pattern=_rounded(measured.pattern),
+        grid=_rounded(measured.grid),
+    )
+
+
+def _require_square_rgb(crop: np.ndarray) -> None:
+    if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8:
+        got = getattr(crop, "dtype", type(crop).__name__)
+        raise ValueError(f"crop must be a uint8 array, got {got}; pass stored pixels, not a network's tensor")
+    if crop.ndim != 3 or crop.shape[2] != 3 or crop.shape[0] != crop.shape[1] or crop.shape[0] < SMALLEST_SIDE:
+        raise ValueError(
+            f"crop must be (s, s, 3) with s >= {SMALLEST_SIDE}, got {crop.shape}; align and crop the face first"
+        )
+
+
+def _score(measured: spectrum.Measured) -> float:
+    """Return 0..100: every part costs nothing while it is natural and ever more beyond."""
+    if measured.flat:
+        return 0.0
+    cost = (
+        measured.missing_db / 6
+        + _excess(measured.anisotropy_db, natural=8.0, width=2.0)
+        + _excess(20 * np.log10(measured.noise_levels + 0.1), natural=8.0, width=1.5)
+        + _excess(measured.pattern, natural=0.55, width=0.07)
+        + _excess(measured.grid, natural=1.5, width=0.1)
+    )
+    return 100.0 / (1.0 + float(cost))
+
+
+def _excess(value: float, *, natural: float, width: float) -> float:
+    """Return a smooth max(0, (value - natural) / width), never flat, so that worse is always worse."""
+    return float(np.logaddexp(0.0, (value - natural) / width))
+
+
+def _rounded(value: float) -> float:
+    return float(np.rint(value / GRID)) * GRID
