@@ -43,7 +43,9 @@ MIN_COVERED = 0.2
 about 0.4, half of such a face 0.2; below that the crop is mostly mirror images of itself."""
 COVERAGE_GRID = 64
 WARP_REACH_PX = 6
-"""Source pixels around the square that resampling reads: 3 for Lanczos, 1 for bilinear, rest for half-pixel shifts."""
+"""Pixels around the square that resampling reads: 3 for Lanczos, 2 for smoothing and bilinear, 1 for half pixels."""
+SHRINK_REACH_PX = 4
+"""Reduced pixels around a part that its Lanczos reduction reads: 3, and 1 for the odd scale of odd sizes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,6 +93,8 @@ class CropPlan:
     """Output pixels per source pixel."""
     box: Box
     """The source pixels that `render_crop` wants: left, top, right, bottom within the picture."""
+    part: Box
+    """What remains of them after the recipe's first reduction, in pixels of the reduced picture; else equal to `box`."""
     padded: bool
     """Whether mirrored and blurred pixels are seen by the crop."""
     size: int
@@ -146,12 +150,13 @@ def plan_crop(
     quad, side = crop_quad(landmarks), crop_side(landmarks)
     _check_square(quad, side, image_size)
     recipe = recipe_geometry(quad, side, image_size, size)
-    box = _whole_box(recipe, image_size) if mode == "exact" else _warp_box(recipe, quad, image_size)
+    part = recipe.crop if mode == "exact" or recipe.padded else _warp_part(recipe, quad)
     return CropPlan(
         quad=quad,
         side=side,
         zoom=size / side,
-        box=box,
+        box=_source_box(recipe, part, image_size, mode),
+        part=part,
         padded=recipe.padded,
         size=size,
         mode=mode,
@@ -253,23 +258,21 @@ def _inside(quad: Float64[np.ndarray, "4 2"], image_size: tuple[int, int]) -> Bo
     return ((points >= 0) & (points < [image_size[1], image_size[0]])).all(axis=-1)
 
 
-def _whole_box(recipe: Recipe, image_size: tuple[int, int]) -> Box:
-    """What the reference recipe reads: the kept part, or the whole picture if that is shrunk first."""
-    return recipe.crop if recipe.shrink == 1 else (0, 0, image_size[1], image_size[0])
+def _warp_part(recipe: Recipe, quad: Float64[np.ndarray, "4 2"]) -> Box:
+    """What one warp reads where nothing is padded: the square and its reach."""
+    return _common(_outer_box(quad / recipe.shrink, WARP_REACH_PX), recipe.crop)
 
 
-def _warp_box(recipe: Recipe, quad: Float64[np.ndarray, "4 2"], image_size: tuple[int, int]) -> Box:
-    """What one warp reads: the square and its reach, or, for padding, all that is mirrored."""
-    reach = WARP_REACH_PX * recipe.shrink
-    if not recipe.padded:
-        inner = _clipped(_outer_box(quad, reach), image_size)
-        return inner if recipe.shrink > 1 else _common(inner, recipe.crop)
+def _source_box(recipe: Recipe, part: Box, image_size: tuple[int, int], mode: Mode) -> Box:
+    """The pixels of the whole picture from which `part` of the reduced one is made."""
+    height, width = image_size
     if recipe.shrink == 1:
-        return recipe.crop
-    shrunk_height, shrunk_width = recipe.shrunk_size
-    scale = np.array([image_size[1] / shrunk_width, image_size[0] / shrunk_height])
-    corners = np.array([recipe.crop[:2], recipe.crop[2:]]) * scale
-    return _clipped(_outer_box(corners, reach), image_size)
+        return part
+    if mode == "exact":  # Pillow computes the same bits only from the whole picture
+        return 0, 0, width, height
+    scale = np.array([width / recipe.shrunk_size[1], height / recipe.shrunk_size[0]])
+    corners = np.array([part[:2], part[2:]]) * scale
+    return _clipped(_outer_box(corners, SHRINK_REACH_PX * recipe.shrink), image_size)
 
 
 def _outer_box(points: Float64[np.ndarray, "n 2"], border: int) -> Box:

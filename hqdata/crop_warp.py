@@ -1,17 +1,195 @@
-"""One-pass crops: the same square as the reference recipe's, sampled by a single warp."""
+"""One-pass crops: the reference recipe's square, sampled straight at the output's size.
+
+Padding is worked out in output space, where the recipe's distances to the frame are affine and its blur has the same
+width for every face: mirrored pixels come from the sampler, the blur from a reduced copy, the median from a small one.
+"""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
+from PIL import Image
 
-from hqdata.crop_plan import CropPlan
+from hqdata.crop_exact import blur_weight, padding_mask
+from hqdata.crop_plan import BLUR_SIGMA, Box, CropPlan
+from hqdata.crop_sample import Affine, Pixels, enlarge, equalise, sample, sample_reduced, shifted
 
 __all__ = ["render_warped"]
 
+TRUNCATION = 0.48
+"""The recipe's bilinear step drops fractions: half a level on average, nothing on flat areas (hence not 0.5)."""
+MEDIAN_SIDE_PX = {"accurate": 256, "fast": 96}
+"""Side of the crop's square in the copy that the median colour is taken from."""
+BLUR_REACH = 4
+"""Standard deviations at which the Gaussian is cut off."""
+LEAST_SIGMA_PX = 4
+"""A blurred copy is reduced only as far as this."""
+SAMPLER_REACH_PX = 3
+"""Pixels beyond an index that cubic interpolation and smoothing read."""
 
-def render_warped(
-    pixels: UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"], plan: CropPlan
-) -> UInt8[np.ndarray, "size size 3"]:
-    """Return the crop in mode "accurate" or "fast"; not there yet."""
-    raise NotImplementedError(f"mode {plan.mode!r} is not there yet; use mode='exact'")
+
+def render_warped(pixels: Pixels, plan: CropPlan) -> UInt8[np.ndarray, "size size 3"]:
+    """Return the crop in mode "accurate" or "fast", from the pixels within `plan.box`."""
+    part = np.ascontiguousarray(_shrunk(pixels, plan) if plan.recipe.shrink > 1 else pixels)
+    factor, cubic = _enlargement(plan)
+    margin = _blur_margin(plan.size) if plan.padded else 0
+    canvas, grid = _mirrored(enlarge(part, factor), _grid(plan, factor), (-margin, plan.size - 1 + margin))
+    wide = None
+    if plan.padded or plan.recipe.upscale > 1:
+        wide = sample(canvas, shifted(grid, -margin, -margin), plan.size + 2 * margin, cubic=cubic)
+    if wide is None or plan.recipe.upscale == 1:
+        crop = sample_reduced(canvas, grid, plan.size)
+    else:
+        crop = wide[margin : margin + plan.size, margin : margin + plan.size]
+        crop = equalise(crop) if plan.recipe.upscale == 2 else crop
+    if wide is not None and plan.padded:
+        crop = _faded(crop, _blurred(wide, plan.size), _median_colour(part, plan), plan)
+    else:
+        crop = cv2.subtract(crop, (TRUNCATION,) * 3)
+    return np.clip(np.rint(crop, out=crop), 0, 255, out=crop).astype(np.uint8)
+
+
+def _enlargement(plan: CropPlan) -> tuple[int, bool]:
+    """By how much to enlarge, and whether to interpolate cubically then; "accurate" enlarges as the recipe does.
+
+    "fast" enlarges half as much, which costs a quarter: 53 dB with linear interpolation from eight times on, 51 dB with
+    cubic interpolation below.
+    """
+    upscale = plan.recipe.upscale
+    if plan.mode == "accurate" or upscale <= 2:
+        return upscale, False
+    return upscale // 2, upscale == 4
+
+
+def _mirrored(canvas: Pixels, grid: Affine, span: tuple[int, int]) -> tuple[Float32[np.ndarray, "h w 3"], Affine]:
+    """The canvas as floats, with mirrored pixels wherever the grid's indices in `span` reach beyond it.
+
+    Mirroring once is several times faster than letting the sampler do it pixel by pixel.
+    """
+    corners = np.array([[x, y, 1.0] for x in span for y in span]) @ grid.T
+    left, top = (int(max(np.ceil(-low) + SAMPLER_REACH_PX, 0)) for low in corners.min(axis=0))
+    high = corners.max(axis=0)
+    right = int(max(np.ceil(high[0]) + SAMPLER_REACH_PX - canvas.shape[1], 0))
+    bottom = int(max(np.ceil(high[1]) + SAMPLER_REACH_PX - canvas.shape[0], 0))
+    if left or top or right or bottom:
+        canvas = cv2.copyMakeBorder(canvas, top, bottom, left, right, cv2.BORDER_REFLECT_101)
+    grid = np.column_stack([grid[:, :2], grid[:, 2] + [left, top]])
+    return canvas.astype(np.float32, copy=False), grid
+
+
+def _shrunk(pixels: Pixels, plan: CropPlan) -> Pixels:
+    """The reduced picture's pixels within `plan.part`, as reducing the whole picture would give them."""
+    recipe = plan.recipe
+    x_scale = plan.image_size[1] / recipe.shrunk_size[1]
+    y_scale = plan.image_size[0] / recipe.shrunk_size[0]
+    left, top, right, bottom = plan.part
+    box = (
+        left * x_scale - plan.box[0],
+        top * y_scale - plan.box[1],
+        min(right * x_scale - plan.box[0], pixels.shape[1]),
+        min(bottom * y_scale - plan.box[1], pixels.shape[0]),
+    )
+    size = (right - left, bottom - top)
+    if pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, box))
+    channels = [Image.fromarray(np.ascontiguousarray(pixels[:, :, channel])) for channel in range(3)]
+    reduced = [np.asarray(channel.resize(size, Image.Resampling.LANCZOS, box)) for channel in channels]
+    return np.clip(np.stack(reduced, axis=-1), 0, 255)
+
+
+def _grid(plan: CropPlan, factor: int) -> Affine:
+    """From the crop's pixel indices to those of `plan.part` enlarged `factor` times."""
+    recipe = plan.recipe
+    grid = _recipe_grid(plan)
+    origin = grid[:, 2] - recipe.padding[:2] + 0.5
+    # Edges, not centres, scale: here the recipe's second half pixel becomes half a pixel of the recipe's enlargement.
+    origin = (origin / recipe.upscale + recipe.crop[:2] - np.array(plan.part[:2])) * factor - 0.5
+    return np.column_stack([grid[:, :2] * (factor / recipe.upscale), origin])
+
+
+def _recipe_grid(plan: CropPlan) -> Affine:
+    """From the crop's pixel indices to those of the recipe's padded canvas."""
+    north_west, south_west, _, north_east = plan.recipe.canvas_quad
+    x_step, y_step = (north_east - north_west) / plan.size, (south_west - north_west) / plan.size
+    return np.column_stack([x_step, y_step, north_west + (x_step + y_step) / 2 - 0.5])
+
+
+def _faded(
+    crop: Float32[np.ndarray, "n n 3"],
+    blurred: Float32[np.ndarray, "n n 3"],
+    median: Float32[np.ndarray, "3"],
+    plan: CropPlan,
+) -> Float32[np.ndarray, "n n 3"]:
+    """The crop with its mirrored pixels blurred and faded to the median colour."""
+    mask = _output_mask(plan)
+    blur = blur_weight(mask)
+    crop = cv2.subtract(crop, (TRUNCATION,) * 3)
+    crop = _blend(crop, blurred, blur)
+    crop = _blend(crop, np.broadcast_to(median, crop.shape), np.clip(mask, 0.0, 1.0))
+    return crop
+
+
+def _blend(
+    first: Float32[np.ndarray, "n n 3"], second: Float32[np.ndarray, "n n 3"], weight: Float32[np.ndarray, "n n"]
+) -> Float32[np.ndarray, "n n 3"]:
+    """`first` where `weight` is 0, `second` where it is 1; OpenCV's loops, as NumPy is slow for three channels."""
+    difference = cv2.subtract(second, first)
+    return cv2.add(first, cv2.multiply(difference, cv2.merge([weight, weight, weight])))
+
+
+def _output_mask(plan: CropPlan) -> Float32[np.ndarray, "n n"]:
+    """`padding_mask` of the recipe's canvas, at the crop's pixels."""
+    height, width = plan.recipe.canvas_size
+    left, top, right, bottom = plan.recipe.padding
+    grid = _recipe_grid(plan).astype(np.float32)
+    index = np.arange(plan.size, dtype=np.float32)
+    x = (grid[0, 0] * index)[None, :] + (grid[0, 1] * index + grid[0, 2])[:, None]
+    y = (grid[1, 0] * index)[None, :] + (grid[1, 1] * index + grid[1, 2])[:, None]
+    nearest = np.minimum(x / left, (width - 1 - x) / right)
+    return 1 - np.minimum(nearest, np.minimum(y / top, (height - 1 - y) / bottom))
+
+
+def _blur_reduction(size: int) -> int:
+    """By how much a copy may be reduced before it is blurred."""
+    sigma = BLUR_SIGMA * size
+    return next(r for r in (4, 2, 1) if r == 1 or (size % r == 0 and sigma / r >= LEAST_SIGMA_PX))
+
+
+def _blur_margin(size: int) -> int:
+    reduction = _blur_reduction(size)
+    return reduction * int(np.ceil(BLUR_REACH * BLUR_SIGMA * size / reduction))
+
+
+def _blurred(wide: Float32[np.ndarray, "m m 3"], size: int) -> Float32[np.ndarray, "n n 3"]:
+    """The square, from samples of it and a margin, blurred by a fixed part of its side."""
+    margin, reduction, sigma = _blur_margin(size), _blur_reduction(size), BLUR_SIGMA * size
+    if reduction > 1:
+        small = wide.shape[0] // reduction
+        wide = cv2.resize(wide, (small, small), interpolation=cv2.INTER_AREA)
+        # Averaging and interpolating blur as well: variances of 1/12 and 1/6 of a reduced pixel.
+        sigma = np.sqrt((sigma / reduction) ** 2 - 1 / 4)
+    wide = _gaussian(wide, sigma, cv2.BORDER_REPLICATE)
+    if reduction > 1:
+        wide = cv2.resize(wide, (size + 2 * margin, size + 2 * margin), interpolation=cv2.INTER_LINEAR)
+    return wide[margin : margin + size, margin : margin + size]
+
+
+def _gaussian(picture: Float32[np.ndarray, "h w 3"], sigma: float, border: int) -> Float32[np.ndarray, "h w 3"]:
+    taps = 2 * int(np.ceil(BLUR_REACH * sigma)) + 1
+    return cv2.GaussianBlur(picture, (taps, taps), sigma, borderType=border)
+
+
+def _median_colour(part: Pixels, plan: CropPlan) -> Float32[np.ndarray, "3"]:
+    """The recipe's median colour, from a small copy of its canvas."""
+    recipe = plan.recipe
+    scale = min(MEDIAN_SIDE_PX[plan.mode] * recipe.upscale / recipe.side, 1.0)
+    height, width = (max(round(length * scale), 1) for length in part.shape[:2])
+    small = cv2.resize(np.ascontiguousarray(part), (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    left, top, right, bottom = (max(round(length * scale / recipe.upscale), 1) for length in recipe.padding)
+    padded = np.pad(small, ((top, bottom), (left, right), (0, 0)), mode="reflect")
+    sigma = max(recipe.sigma * scale / recipe.upscale, 0.1)
+    blurred = _gaussian(padded, sigma, cv2.BORDER_REFLECT)
+    padding: Box = (left, top, right, bottom)
+    padded += (blurred - padded) * blur_weight(padding_mask(padded.shape[:2], padding))[:, :, None]
+    return np.median(padded, axis=(0, 1)).astype(np.float32)
