@@ -1,4 +1,4 @@
-"""The spectral quality of a crop: does its power spectrum cover all frequencies, in all directions, without patterns or noise?
+"""The spectral quality of a crop: is its power spectrum broad and round, without patterns or noise?
 
 Karras et al. 2018, appendix C, rank crops by a score that prefers a power spectrum which is broad and nearly radially
 symmetric, and give no formula. Ours, its constants and what was rejected: docs/decisions/0005-spectral-quality.md.
@@ -87,9 +87,9 @@ def _score(measured: spectrum.Measured) -> float:
     cost = (
         measured.missing_db / 6
         + _excess(measured.anisotropy_db, natural=8.0, width=2.0)
-        + _excess(20 * np.log10(measured.noise_levels + 0.1), natural=8.0, width=1.5)
+        + _excess(measured.noise_levels, natural=3.5, width=1.0)
         + _excess(measured.pattern, natural=0.55, width=0.07)
-        + _excess(measured.grid, natural=1.5, width=0.1)
+        + _excess(measured.grid, natural=1.6, width=0.1)
     )
     return 100.0 / (1.0 + float(cost))
 
