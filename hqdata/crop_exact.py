@@ -42,18 +42,28 @@ def pad_and_fade(part: UInt8[np.ndarray, "h w 3"], padding: Box, sigma: float) -
     """Extend a picture by mirroring; blur what was added, and fade it to the median colour at the outer edge."""
     left, top, right, bottom = padding
     canvas = np.pad(part.astype(np.float32), ((top, bottom), (left, right), (0, 0)), mode="reflect")
-    mask = padding_mask((canvas.shape[0], canvas.shape[1]), padding)[:, :, None]
+    height, width = canvas.shape[:2]
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    mask = padding_mask(x, y, canvas_size=(height, width), padding=padding)[:, :, None]
     blurred = ndimage.gaussian_filter(canvas, (sigma, sigma, 0))
     canvas += (blurred - canvas) * blur_weight(mask)
     canvas += (np.median(canvas, axis=(0, 1)) - canvas) * np.clip(mask, 0.0, 1.0)
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
 
 
-def padding_mask(canvas_size: tuple[int, int], padding: Box) -> Float32[np.ndarray, "h w"]:
-    """Return 1 at the canvas's outer edge, 0 at the edge of the picture in it, and less than 0 inside."""
+def padding_mask(
+    x: Float32[np.ndarray, "w"], y: Float32[np.ndarray, "h"], *, canvas_size: tuple[int, int], padding: Box
+) -> Float32[np.ndarray, "h w"]:
+    """Return 1 at the canvas's outer pixels, 0 at those of the picture in it, and less than 0 inside.
+
+    Args:
+        x: columns of the canvas, as pixel indices.
+        y: rows of the canvas.
+        canvas_size: (height, width) of the padded canvas.
+        padding: (left, top, right, bottom) of it that are padding.
+    """
     height, width = canvas_size
     left, top, right, bottom = padding
-    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
     across = np.minimum(x / left, (width - 1 - x) / right)
     down = np.minimum(y / top, (height - 1 - y) / bottom)
     return 1 - np.minimum(across[None, :], down[:, None])

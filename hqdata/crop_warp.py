@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from hqdata.crop_exact import blur_weight, padding_mask
-from hqdata.crop_plan import BLUR_SIGMA, Box, CropPlan
+from hqdata.crop_plan import BLUR_SIGMA, CropPlan
 from hqdata.crop_sample import Affine, Pixels, enlarge, equalise, sample, sample_reduced, shifted
 
 __all__ = ["render_warped"]
@@ -25,6 +25,7 @@ BLUR_REACH = 4
 """Standard deviations at which the Gaussian is cut off."""
 LEAST_SIGMA_PX = 4
 """A blurred copy is reduced only as far as this."""
+LEAST_SIZE_OF_COARSE_MIRROR = 512
 SAMPLER_REACH_PX = 3
 """Pixels beyond an index that cubic interpolation and smoothing read."""
 
@@ -35,35 +36,38 @@ def render_warped(pixels: Pixels, plan: CropPlan) -> UInt8[np.ndarray, "size siz
     factor, cubic = _enlargement(plan)
     margin = _blur_margin(plan.size) if plan.padded else 0
     canvas, grid = _mirrored(enlarge(part, factor), _grid(plan, factor), (-margin, plan.size - 1 + margin))
-    wide = None
-    if plan.padded or plan.recipe.upscale > 1:
-        wide = sample(canvas, shifted(grid, -margin, -margin), plan.size + 2 * margin, cubic=cubic)
-    if wide is None or plan.recipe.upscale == 1:
-        crop = sample_reduced(canvas, grid, plan.size)
-    else:
-        crop = wide[margin : margin + plan.size, margin : margin + plan.size]
-        crop = equalise(crop) if plan.recipe.upscale == 2 else crop
-    if wide is not None and plan.padded:
-        crop = _faded(crop, _blurred(wide, plan.size), _median_colour(part, plan), plan)
-    else:
-        crop = cv2.subtract(crop, (TRUNCATION,) * 3)
+    crop = _sampled(canvas.astype(np.float32, copy=False), grid, plan, cubic)
+    crop -= np.float32(TRUNCATION)
+    if plan.padded:
+        # Blurred pixels are flat more often, so that the truncation takes about half as much from them.
+        half = np.float32(TRUNCATION / 2)
+        _fade(crop, _blurred(canvas, grid, plan.size) - half, _median_colour(part, plan) - half, plan)
     return np.clip(np.rint(crop, out=crop), 0, 255, out=crop).astype(np.uint8)
+
+
+def _sampled(canvas: Float32[np.ndarray, "h w 3"], grid: Affine, plan: CropPlan, cubic: bool) -> np.ndarray:
+    """One sample per output pixel where the enlarged canvas is smooth enough for that, four elsewhere."""
+    if plan.recipe.upscale == 1:
+        return sample_reduced(canvas, grid, plan.size)
+    crop = sample(canvas, grid, plan.size, cubic=cubic)
+    return equalise(crop) if plan.recipe.upscale == 2 else crop
 
 
 def _enlargement(plan: CropPlan) -> tuple[int, bool]:
     """By how much to enlarge, and whether to interpolate cubically then; "accurate" enlarges as the recipe does.
 
-    "fast" enlarges half as much, which costs a quarter: 53 dB with linear interpolation from eight times on, 51 dB with
-    cubic interpolation below.
+    "fast" enlarges half as much, which costs a quarter: 52 dB with linear interpolation from eight times on, 50 dB with
+    cubic interpolation below. It moves the mirror's axis by a quarter pixel, too much for small padded crops.
     """
     upscale = plan.recipe.upscale
-    if plan.mode == "accurate" or upscale <= 2:
+    faithful_mirror = plan.padded and plan.size < LEAST_SIZE_OF_COARSE_MIRROR
+    if plan.mode == "accurate" or upscale <= 2 or faithful_mirror:
         return upscale, False
     return upscale // 2, upscale == 4
 
 
-def _mirrored(canvas: Pixels, grid: Affine, span: tuple[int, int]) -> tuple[Float32[np.ndarray, "h w 3"], Affine]:
-    """The canvas as floats, with mirrored pixels wherever the grid's indices in `span` reach beyond it.
+def _mirrored(canvas: Pixels, grid: Affine, span: tuple[int, int]) -> tuple[Pixels, Affine]:
+    """The canvas with mirrored pixels wherever the grid's indices in `span` reach beyond it.
 
     Mirroring once is several times faster than letting the sampler do it pixel by pixel.
     """
@@ -74,8 +78,7 @@ def _mirrored(canvas: Pixels, grid: Affine, span: tuple[int, int]) -> tuple[Floa
     bottom = int(max(np.ceil(high[1]) + SAMPLER_REACH_PX - canvas.shape[0], 0))
     if left or top or right or bottom:
         canvas = cv2.copyMakeBorder(canvas, top, bottom, left, right, cv2.BORDER_REFLECT_101)
-    grid = np.column_stack([grid[:, :2], grid[:, 2] + [left, top]])
-    return canvas.astype(np.float32, copy=False), grid
+    return canvas, np.column_stack([grid[:, :2], grid[:, 2] + [left, top]])
 
 
 def _shrunk(pixels: Pixels, plan: CropPlan) -> Pixels:
@@ -115,39 +118,36 @@ def _recipe_grid(plan: CropPlan) -> Affine:
     return np.column_stack([x_step, y_step, north_west + (x_step + y_step) / 2 - 0.5])
 
 
-def _faded(
+def _fade(
     crop: Float32[np.ndarray, "n n 3"],
     blurred: Float32[np.ndarray, "n n 3"],
     median: Float32[np.ndarray, "3"],
     plan: CropPlan,
-) -> Float32[np.ndarray, "n n 3"]:
-    """The crop with its mirrored pixels blurred and faded to the median colour."""
+) -> None:
+    """Blur the crop's mirrored pixels and fade them to the median colour, in place."""
     mask = _output_mask(plan)
     blur = blur_weight(mask)
-    crop = cv2.subtract(crop, (TRUNCATION,) * 3)
-    crop = _blend(crop, blurred, blur)
-    crop = _blend(crop, np.broadcast_to(median, crop.shape), np.clip(mask, 0.0, 1.0))
-    return crop
-
-
-def _blend(
-    first: Float32[np.ndarray, "n n 3"], second: Float32[np.ndarray, "n n 3"], weight: Float32[np.ndarray, "n n"]
-) -> Float32[np.ndarray, "n n 3"]:
-    """`first` where `weight` is 0, `second` where it is 1; OpenCV's loops, as NumPy is slow for three channels."""
-    difference = cv2.subtract(second, first)
-    return cv2.add(first, cv2.multiply(difference, cv2.merge([weight, weight, weight])))
+    difference = np.subtract(blurred, crop)
+    cv2.multiply(difference, cv2.merge([blur, blur, blur]), dst=difference)
+    cv2.add(crop, difference, dst=crop)
+    # NumPy takes several times as long as OpenCV to spread one weight over three channels.
+    fade = np.clip(mask, 0.0, 1.0, out=mask)
+    cv2.multiply(crop, cv2.merge([1 - fade] * 3), dst=crop)
+    cv2.add(crop, cv2.merge([fade * level for level in median]), dst=crop)
 
 
 def _output_mask(plan: CropPlan) -> Float32[np.ndarray, "n n"]:
     """`padding_mask` of the recipe's canvas, at the crop's pixels."""
     height, width = plan.recipe.canvas_size
     left, top, right, bottom = plan.recipe.padding
-    grid = _recipe_grid(plan).astype(np.float32)
-    index = np.arange(plan.size, dtype=np.float32)
-    x = (grid[0, 0] * index)[None, :] + (grid[0, 1] * index + grid[0, 2])[:, None]
-    y = (grid[1, 0] * index)[None, :] + (grid[1, 1] * index + grid[1, 2])[:, None]
-    nearest = np.minimum(x / left, (width - 1 - x) / right)
-    return 1 - np.minimum(nearest, np.minimum(y / top, (height - 1 - y) / bottom))
+    x, y = _recipe_grid(plan)
+    last_x, last_y = np.array([0, 0, width - 1.0]), np.array([0, 0, height - 1.0])
+    nearest = np.full((plan.size, plan.size), np.inf, np.float32)
+    index = np.arange(plan.size)
+    for per_column, per_row, start in (x / left, (last_x - x) / right, y / top, (last_y - y) / bottom):
+        across, down = (per_column * index).astype(np.float32), (per_row * index + start).astype(np.float32)
+        np.minimum(nearest, down[:, None] + across, out=nearest)
+    return np.subtract(1, nearest, out=nearest)
 
 
 def _blur_reduction(size: int) -> int:
@@ -161,18 +161,24 @@ def _blur_margin(size: int) -> int:
     return reduction * int(np.ceil(BLUR_REACH * BLUR_SIGMA * size / reduction))
 
 
-def _blurred(wide: Float32[np.ndarray, "m m 3"], size: int) -> Float32[np.ndarray, "n n 3"]:
-    """The square, from samples of it and a margin, blurred by a fixed part of its side."""
+def _blurred(canvas: Pixels, grid: Affine, size: int) -> Float32[np.ndarray, "n n 3"]:
+    """The square blurred by a fixed part of its side, from reduced copies of canvas and square."""
     margin, reduction, sigma = _blur_margin(size), _blur_reduction(size), BLUR_SIGMA * size
+    height, width = (max(length // reduction, 1) for length in canvas.shape[:2])
+    small = canvas[: height * reduction, : width * reduction]
     if reduction > 1:
-        small = wide.shape[0] // reduction
-        wide = cv2.resize(wide, (small, small), interpolation=cv2.INTER_AREA)
-        # Averaging and interpolating blur as well: variances of 1/12 and 1/6 of a reduced pixel.
-        sigma = np.sqrt((sigma / reduction) ** 2 - 1 / 4)
-    wide = _gaussian(wide, sigma, cv2.BORDER_REPLICATE)
+        small = cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA)
+        step = float(np.hypot(grid[0, 0], grid[1, 0]))
+        # Averaging and interpolating blur as well: variances of 1/12 and 1/6 of a pixel, squared, of either copy.
+        sigma = np.sqrt((sigma / reduction) ** 2 - 1 / 4 / step**2 - 1 / 6)
+    # The reduced square's pixel (0, 0) is the middle of `reduction` pixels, of which the first lies `margin` outside.
+    start = shifted(grid, (reduction - 1) / 2 - margin, (reduction - 1) / 2 - margin)
+    start[:, 2] = (start[:, 2] + 0.5) / reduction - 0.5
+    square = sample(small.astype(np.float32), start, (size + 2 * margin) // reduction)
+    square = _gaussian(square, sigma, cv2.BORDER_REPLICATE)
     if reduction > 1:
-        wide = cv2.resize(wide, (size + 2 * margin, size + 2 * margin), interpolation=cv2.INTER_LINEAR)
-    return wide[margin : margin + size, margin : margin + size]
+        square = cv2.resize(square, (size + 2 * margin, size + 2 * margin), interpolation=cv2.INTER_LINEAR)
+    return square[margin : margin + size, margin : margin + size]
 
 
 def _gaussian(picture: Float32[np.ndarray, "h w 3"], sigma: float, border: int) -> Float32[np.ndarray, "h w 3"]:
@@ -185,11 +191,14 @@ def _median_colour(part: Pixels, plan: CropPlan) -> Float32[np.ndarray, "3"]:
     recipe = plan.recipe
     scale = min(MEDIAN_SIDE_PX[plan.mode] * recipe.upscale / recipe.side, 1.0)
     height, width = (max(round(length * scale), 1) for length in part.shape[:2])
-    small = cv2.resize(np.ascontiguousarray(part), (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    left, top, right, bottom = (max(round(length * scale / recipe.upscale), 1) for length in recipe.padding)
-    padded = np.pad(small, ((top, bottom), (left, right), (0, 0)), mode="reflect")
-    sigma = max(recipe.sigma * scale / recipe.upscale, 0.1)
-    blurred = _gaussian(padded, sigma, cv2.BORDER_REFLECT)
-    padding: Box = (left, top, right, bottom)
-    padded += (blurred - padded) * blur_weight(padding_mask(padded.shape[:2], padding))[:, :, None]
-    return np.median(padded, axis=(0, 1)).astype(np.float32)
+    small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    per_pixel = recipe.upscale / scale
+    left, top, right, bottom = (max(round(length / per_pixel), 1) for length in recipe.padding)
+    small = cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_REFLECT)
+    blurred = _gaussian(small, max(recipe.sigma / per_pixel, 0.1), cv2.BORDER_REFLECT)
+    # The middle of each small pixel, in the recipe's canvas.
+    x = ((np.arange(small.shape[1]) - left + 0.5) * per_pixel + recipe.padding[0] - 0.5).astype(np.float32)
+    y = ((np.arange(small.shape[0]) - top + 0.5) * per_pixel + recipe.padding[1] - 0.5).astype(np.float32)
+    blur = blur_weight(padding_mask(x, y, canvas_size=recipe.canvas_size, padding=recipe.padding))
+    small += (blurred - small) * blur[:, :, None]
+    return np.median(small, axis=(0, 1)).astype(np.float32)
