@@ -18,6 +18,8 @@ __all__ = ["ROW_GROUP_ROWS", "ParquetShard", "schema_of"]
 
 ROW_GROUP_ROWS = 64
 """At 1024 px about 90 MB: what a writer holds in memory and what a random access reads."""
+PAGE_ROWS = 8
+"""Rows after which a page may end, so that a page index leads to a few pictures and not to a whole row group."""
 NUM_LANDMARK_VALUES = 10
 NUM_QUAD_VALUES = 8
 STORED_PLAIN = ("image.bytes", "image.path")
@@ -62,7 +64,9 @@ class ParquetShard:
     def __init__(self, file: HashedFile, layout: ShardLayout) -> None:
         self._layout = layout
         self._schema = schema_of(layout)
+        self._num_rows = 0
         self._rows: list[dict[str, Any]] = []
+        self._pages: list[pa.Table] = []
         self._writer = pq.ParquetWriter(file, self._schema, **_options(self._schema))
 
     def __enter__(self) -> Self:
@@ -82,12 +86,22 @@ class ParquetShard:
             ValueError: if a part of the score or an attribute is missing, or has another type than the layout says.
         """
         self._rows.append(_columns(row, pixel_sha256, self._layout))
-        if len(self._rows) == ROW_GROUP_ROWS:
+        self._num_rows += 1
+        if self._num_rows % PAGE_ROWS == 0:
+            self._gather()
+        if self._num_rows % ROW_GROUP_ROWS == 0:
             self._flush()
 
     def _flush(self) -> None:
+        self._gather()
+        if self._pages:
+            self._writer.write_table(pa.concat_tables(self._pages), row_group_size=ROW_GROUP_ROWS)
+            self._pages.clear()
+
+    def _gather(self) -> None:
+        """Pack the last rows into Arrow's columns; few at a time, since its buffers double as they grow."""
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema), row_group_size=ROW_GROUP_ROWS)
+            self._pages.append(pa.Table.from_pylist(self._rows, self._schema))
             self._rows.clear()
 
 
@@ -141,6 +155,7 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
         "column_encoding": dict.fromkeys(leaves, "PLAIN"),
         "write_statistics": WITH_STATISTICS,
         "write_page_index": True,
+        "write_batch_size": PAGE_ROWS,
     }
 
 

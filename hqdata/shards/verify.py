@@ -58,7 +58,10 @@ def _check_file(run: Path, record: FileRecord) -> list[Problem]:
     num_bytes = path.stat().st_size
     if num_bytes != record.bytes:
         return [Problem(path=record.path, what=f"has {num_bytes} bytes but was written with {record.bytes}; {REMEDY}")]
-    sha256 = sha256_of(path)
+    try:
+        sha256 = sha256_of(path)
+    except OSError as error:
+        return [Problem(path=record.path, what=f"cannot be read ({error}); check the disk and the file's permissions")]
     if sha256 != record.sha256:
         return [Problem(path=record.path, what=f"has sha256 {sha256} but was written with {record.sha256}; {REMEDY}")]
     return []

@@ -5,6 +5,9 @@ work folder. It is never written again; another version of the format gets a gol
 """
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +81,20 @@ def test_the_reader_gives_the_golden_pictures():
         pixels[:, 0],
         torch.tensor([[199, 126, 167, 138], [189, 165, 118, 139], [143, 132, 107, 115]], dtype=torch.uint8),
     )
+
+
+def test_the_snippets_of_the_specification_read_the_golden_run():
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    first, index, parquet, manifest = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    first = first.replace("r08", "r03").replace("00118", "00001").replace("256", "8")
+    names = {}
+    for snippet in (first, index.replace("r08", "r03"), parquet, manifest):
+        exec(snippet.replace("RUN", str(GOLDEN)), names)
+    assert np.array_equal(names["images"][0], names["image"].transpose(2, 0, 1))
+    assert (names["row_of"], names["bad"]) == ({"000000": 0, "000001": 1}, [])
+    assert names["paths"] == ["tensors/r03/images-00000-of-00001.safetensors"]
+
+
+def test_writing_and_checking_need_no_torch():
+    script = "import sys, hqdata.shards; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

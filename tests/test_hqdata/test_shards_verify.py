@@ -99,6 +99,15 @@ def test_an_extra_file_is_noticed(run, path):
     assert verify_run(run) == [Problem(path=path, what=what)]
 
 
+def test_a_file_that_the_disk_refuses_is_noticed(clean, monkeypatch):
+    def refuse(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("hqdata.shards.verify.sha256_of", refuse)
+    assert [problem.path for problem in verify_run(clean)] == list(PATHS)
+    assert "cannot be read ([Errno 5] Input/output error)" in str(verify_run(clean)[0])
+
+
 def test_the_work_folder_is_not_looked_at(run):
     (run / "work" / "cache.bin").write_bytes(b"x")
     assert verify_run(run) == []
