@@ -1,1 +1,5 @@
-"""."""
+"""Trained weights that ship with the package, each with its checksum, licence and a card, and how they are loaded."""
+
+from hqdata.weights.registry import Builder, Network, describe, load_network, save_network, shipped
+
+__all__ = ["Builder", "Network", "describe", "load_network", "save_network", "shipped"]

@@ -1,0 +1,190 @@
+"""Tiles are invisible: a region equals the whole, whatever was asked for first."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from hqdata.record import Refused
+from hqdata.restore.model import SymmetricAutoencoder
+from hqdata.tiling import Network, TiledPicture, align_down
+from hqdata.upscale.model import UpscaleGenerator
+
+TILE = 16
+
+
+def trained(module, *, seed=0):
+    """A network whose every weight matters: random, and strong enough that a wrong margin would show."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in module.parameters():
+            value.add_(0.15 * torch.randn(value.shape, generator=generator) / np.sqrt(value[0].numel()))
+    module.tail.weight.data.mul_(5.0)
+    return Network(
+        name=type(module).__name__,
+        module=module.eval().to(memory_format=torch.channels_last),
+        scale=module.scale,
+        stride=module.stride,
+        reach=module.reach,
+        sha256="",
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def restorer():
+    return trained(SymmetricAutoencoder(channels=8, pairs=1))
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return trained(UpscaleGenerator(channels=8, pairs=1))
+
+
+def picture(height, width, seed=1):
+    return torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def mirrored_reference(image, network, pad=64):
+    """The network on one large mirrored picture, without tiles."""
+    wide = np.pad(
+        image.numpy(), ((0, 0), (0, 0), (pad, pad + image.shape[2] % 2), (pad, pad + image.shape[3] % 2)), "reflect"
+    )
+    with torch.inference_mode():
+        output = network.module(torch.from_numpy(wide))
+    start, height, width = pad * network.scale, image.shape[2] * network.scale, image.shape[3] * network.scale
+    return output[:, :, start : start + height, start : start + width]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 2), (7, 113), (16, 16), (33, 50)])
+def test_tiles_equal_the_network_on_the_mirrored_picture(restorer, size):
+    image = picture(*size)
+    tiled = TiledPicture(image, restorer, tile=TILE).whole()
+    torch.testing.assert_close(tiled, mirrored_reference(image, restorer), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (17, 40)])
+def test_enlarged_tiles_equal_the_network_on_the_mirrored_picture(generator, size):
+    image = picture(*size)
+    tiled = TiledPicture(image, generator, tile=TILE).whole()
+    torch.testing.assert_close(tiled, mirrored_reference(image, generator), atol=1e-5, rtol=0)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(data=st.data(), height=st.integers(1, 40), width=st.integers(1, 40))
+def test_a_region_of_the_chain_equals_the_whole_bit_for_bit(restorer, generator, data, height, width):
+    image = picture(height, width)
+    left, top = data.draw(st.integers(0, 4 * width - 1)), data.draw(st.integers(0, 4 * height - 1))
+    right, bottom = data.draw(st.integers(left + 1, 4 * width)), data.draw(st.integers(top + 1, 4 * height))
+    anchor = align_down((left // 4, top // 4), 2)
+
+    def chain():
+        return TiledPicture(
+            TiledPicture(image, restorer, anchor=anchor, tile=TILE), generator, anchor=anchor, tile=TILE
+        )
+
+    assert torch.equal(chain().output_region((left, top, right, bottom)), chain().whole()[:, :, top:bottom, left:right])
+
+
+@pytest.mark.parametrize("anchor", [(2, 0), (14, 30), (38, 6), (-10, 100)])
+def test_another_anchor_changes_the_last_bits_only(restorer, generator, anchor):
+    image = picture(40, 50)
+    there = TiledPicture(TiledPicture(image, restorer, anchor=anchor, tile=TILE), generator, anchor=anchor, tile=TILE)
+    here = TiledPicture(TiledPicture(image, restorer, tile=TILE), generator, tile=TILE)
+    torch.testing.assert_close(there.whole(), here.whole(), atol=1e-5, rtol=0)
+
+
+def test_pixels_on_both_sides_of_a_tile_are_equally_right(restorer):
+    image = picture(64, 64)
+    error = (TiledPicture(image, restorer, tile=TILE).whole() - mirrored_reference(image, restorer)).abs()
+    assert error[:, :, :, TILE - 1 : TILE + 1].max() <= error.max() <= 1e-5
+
+
+def test_only_the_needed_tiles_are_computed(restorer, generator):
+    inner = TiledPicture(picture(200, 200), restorer, anchor=(56, 56), tile=TILE)
+    outer = TiledPicture(inner, generator, anchor=(64, 64), tile=TILE)
+    outer.region((64, 64, 80, 80))
+    assert outer.tiles_computed == 1
+    assert inner.tiles_computed == 4
+
+
+def test_a_region_in_source_pixels_is_that_part_of_the_result(generator):
+    tiled = TiledPicture(picture(20, 30), generator, tile=TILE)
+    assert torch.equal(tiled.region((3, 5, 11, 6)), tiled.whole()[:, :, 20:24, 12:44])
+
+
+def test_asking_twice_computes_once(restorer):
+    tiled = TiledPicture(picture(30, 30), restorer, tile=TILE)
+    first = tiled.whole()
+    assert tiled.tiles_computed == 4
+    assert torch.equal(tiled.whole(), first)
+    assert tiled.tiles_computed == 4
+
+
+def test_the_source_is_left_as_it_was(restorer):
+    image = picture(20, 20)
+    before = image.clone()
+    TiledPicture(image, restorer, tile=TILE).whole()
+    assert torch.equal(image, before)
+
+
+def test_results_do_not_depend_on_the_number_of_threads(generator):
+    image = picture(40, 40)
+    one = TiledPicture(image, generator, tile=TILE).whole()
+    torch.set_num_threads(2)
+    try:
+        two = TiledPicture(image, generator, tile=TILE).whole()
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(one, two)
+
+
+def test_nan_is_refused_with_the_network_named(restorer):
+    image = picture(20, 20)
+    image[0, 1, 10, 10] = float("nan")
+    with pytest.raises(Refused, match="SymmetricAutoencoder: the network gave NaN"):
+        TiledPicture(image, restorer, tile=TILE).whole()
+
+
+def test_an_infinite_weight_is_refused_with_the_network_named():
+    broken = trained(SymmetricAutoencoder(channels=8, pairs=1))
+    nn.init.constant_(broken.module.tail.bias, float("inf"))
+    with pytest.raises(Refused, match="SymmetricAutoencoder"):
+        TiledPicture(picture(4, 4), broken, tile=TILE).whole()
+
+
+def test_an_odd_anchor_is_refused_for_a_network_of_stride_two(restorer):
+    with pytest.raises(ValueError, match=r"anchor must be a multiple of SymmetricAutoencoder's stride 2, got \(3, 0\)"):
+        TiledPicture(picture(8, 8), restorer, anchor=(3, 0))
+
+
+@pytest.mark.parametrize("tile", [0, -2, 7])
+def test_a_tile_off_the_stride_is_refused(restorer, tile):
+    with pytest.raises(ValueError, match="tile must be a positive multiple"):
+        TiledPicture(picture(8, 8), restorer, tile=tile)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 5), (-1, 0, 5, 5), (0, 0, 9, 5), (0, 5, 5, 4), (0, 0, 5, 9)])
+def test_a_box_outside_the_picture_is_refused(generator, box):
+    with pytest.raises(ValueError, match="box must lie within 0, 0, 8, 8"):
+        TiledPicture(picture(8, 8), generator).region(box)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 3, 8, 8), (1, 1, 8, 8), (1, 3, 0, 8)])
+def test_another_shape_is_refused(restorer, shape):
+    with pytest.raises(ValueError, match="picture must have shape"):
+        TiledPicture(torch.zeros(shape), restorer)
+
+
+def test_bytes_are_refused(restorer):
+    with pytest.raises(ValueError, match="must be float32"):
+        TiledPicture(torch.zeros((1, 3, 8, 8), dtype=torch.uint8), restorer)
+
+
+@pytest.mark.parametrize(
+    ("corner", "stride", "expected"), [((7, 12), 2, (6, 12)), ((-3, 0), 2, (-4, 0)), ((5, 5), 1, (5, 5))]
+)
+def test_align_down_goes_to_the_lattice_point_before(corner, stride, expected):
+    assert align_down(corner, stride) == expected
