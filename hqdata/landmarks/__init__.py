@@ -5,7 +5,14 @@ Read `provider` first (the protocol and `open_provider`), then `choose` (which f
 installed package. Landmarks are in CelebA's convention throughout: see `hqdata.record`.
 """
 
-from hqdata.landmarks.choose import MIN_FACE_PX, choose_faces, face_side_px, landmark_fault, largest_first
+from hqdata.landmarks.choose import (
+    MIN_FACE_PX,
+    choose_faces,
+    distinct_faces,
+    face_side_px,
+    landmark_fault,
+    largest_first,
+)
 from hqdata.landmarks.provider import PROVIDERS, LandmarkProvider, open_provider, to_five_points
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "PROVIDERS",
     "LandmarkProvider",
     "choose_faces",
+    "distinct_faces",
     "face_side_px",
     "landmark_fault",
     "largest_first",

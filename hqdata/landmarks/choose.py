@@ -14,10 +14,13 @@ from jaxtyping import Float64
 
 from hqdata.record import Face
 
-__all__ = ["MIN_FACE_PX", "choose_faces", "face_side_px", "landmark_fault", "largest_first"]
+__all__ = ["MIN_FACE_PX", "choose_faces", "distinct_faces", "face_side_px", "landmark_fault", "largest_first"]
 
 MIN_FACE_PX = 40.0
 """Default smallest crop side; smaller faces (eyes under 10 px apart) are below what the detector is made for."""
+
+_SAME_FACE = 0.25
+"""Of the smaller crop's side, which is about one distance between the eyes; two heads cannot be that close."""
 
 
 def choose_faces(
@@ -104,6 +107,24 @@ def largest_first(faces: Iterable[Face]) -> list[Face]:
         return (0.0, -face_side_px(face.landmarks), y, x, -face.confidence)
 
     return sorted(faces, key=key)
+
+
+def distinct_faces(faces: Iterable[Face]) -> list[Face]:
+    """Return the faces, the surest first, without those on the place of a surer one, however these are turned.
+
+    For faces found more than once in one photo; their landmarks must be free of `landmark_fault`.
+    """
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: (-face.confidence, *face.landmarks.flat)):
+        if not any(_same_place(face, surer) for surer in kept):
+            kept.append(face)
+    return kept
+
+
+def _same_place(one: Face, other: Face) -> bool:
+    side = min(face_side_px(one.landmarks), face_side_px(other.landmarks))
+    distance = np.hypot(*(one.landmarks.mean(axis=0) - other.landmarks.mean(axis=0)))
+    return bool(distance < _SAME_FACE * side)
 
 
 def _spans(landmarks: Float64[np.ndarray, "5 2"]) -> tuple[Float64[np.ndarray, " 2"], Float64[np.ndarray, " 2"]]:

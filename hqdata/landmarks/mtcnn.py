@@ -5,14 +5,14 @@ Why this detector and where its weights come from: docs/decisions/0003-embedded-
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from hqdata.landmarks.choose import face_side_px, landmark_fault, largest_first
-from hqdata.landmarks.mtcnn_detect import SMALLEST_BOX, detect
+from hqdata.landmarks.choose import distinct_faces, landmark_fault, largest_first
+from hqdata.landmarks.mtcnn_detect import detect
 from hqdata.landmarks.mtcnn_refine import refine
 from hqdata.landmarks.mtcnn_weights import load_networks
 from hqdata.record import Face, Photo, Refused
@@ -21,10 +21,6 @@ __all__ = ["MtcnnProvider"]
 
 _LONGEST_SIDE = 640
 _LONGEST_SIDE_RETRY = 1280
-_BOX_SHARE = 0.35
-"""MTCNN's box is about half as wide as the crop rectangle; a smaller share leaves room for flat or narrow faces."""
-_SAME_FACE = 0.25
-"""Faces whose centres are closer than this share of the smaller crop's side are one face found twice."""
 _GRID = 64
 """Points are rounded to 1/64 px, so that the last bits, which differ between processors, rarely reach a crop."""
 
@@ -34,27 +30,23 @@ class MtcnnProvider:
 
     Args:
         device: where the networks run, in torch's words.
-        min_face_px: faces with a smaller `face_side_px` need not be found; a larger value saves time.
 
     Raises:
         FileNotFoundError: when the package `mtcnn`, which carries the weights, is not installed.
-        ValueError: when its files are not those of mtcnn 1.0.0, or `min_face_px` is not a finite number >= 0.
+        ValueError: when its files are not those of mtcnn 1.0.0.
     """
 
     name = "mtcnn"
 
-    def __init__(self, *, device: str = "cpu", min_face_px: float = 0.0) -> None:
-        if not 0 <= min_face_px < float("inf"):
-            raise ValueError(f"min_face_px must be a finite number >= 0, got {min_face_px}")
+    def __init__(self, *, device: str = "cpu") -> None:
         pnet, rnet, onet = load_networks()
         self._networks = (pnet.to(device), rnet.to(device), onet.to(device))
-        self._min_face_px = min_face_px
 
     def find(self, photos: Sequence[Photo]) -> list[list[Face] | Refused]:
         """Return each photo's faces, largest first; empty when it shows none.
 
-        A photo is searched at 640 px; only when that shows nothing at 1280 px, then turned by quarters. So small
-        faces beside a large one are found down to about 1/16 of the photo's longest side (crop rectangle), not below.
+        A photo is searched with its longest side reduced to 640 px; only when that shows nothing at 1280 px, then
+        turned by quarters. So small faces beside a large one are found down to a crop of 40 px at 640, not below.
         Photos are searched one by one in shapes that only they decide: a photo's result has the same bits alone and
         in company.
         """
@@ -82,13 +74,13 @@ class MtcnnProvider:
         """Search the picture reduced to a longest side, in each orientation; refine in the picture itself."""
         reduced = _reduced(image, longest_side)
         per_pixel = np.array(image.shape[1::-1]) / reduced.shape[1::-1]
-        smallest_box = max(SMALLEST_BOX, _BOX_SHARE * self._min_face_px / per_pixel.max())
         coarse = [
             (_turned_back(points, reduced.shape[:2], turns) + 0.5) * per_pixel - 0.5
             for turns in quarter_turns
-            for points in detect(self._networks, np.ascontiguousarray(np.rot90(reduced, turns)), smallest_box)
+            for points in detect(self._networks, np.ascontiguousarray(np.rot90(reduced, turns)))
         ]
-        return largest_first(_distinct(self._refined(image, points) for points in coarse))
+        refined = (self._refined(image, points) for points in coarse)
+        return largest_first(distinct_faces(face for face in refined if face is not None))
 
     def _refined(self, image: np.ndarray, coarse: Float64[np.ndarray, "5 2"]) -> Face | None:
         found = refine(self._networks[2], image, coarse)
@@ -119,21 +111,3 @@ def _turned_back(
     last_x, last_y = width - 1, height - 1
     back = {0: (x, y), 1: (last_x - y, x), 2: (last_x - x, last_y - y), 3: (y, last_y - x)}
     return np.column_stack(back[quarter_turns])
-
-
-def _distinct(faces: Iterable[Face | None]) -> list[Face]:
-    """Return the faces, the surest one of those that lie on the same place."""
-    found = sorted(
-        (face for face in faces if face is not None), key=lambda face: (-face.confidence, *face.landmarks.flat)
-    )
-    kept: list[Face] = []
-    for face in found:
-        if not any(_same_place(face, other) for other in kept):
-            kept.append(face)
-    return kept
-
-
-def _same_place(one: Face, other: Face) -> bool:
-    side = min(face_side_px(one.landmarks), face_side_px(other.landmarks))
-    centre_distance = np.hypot(*(one.landmarks.mean(axis=0) - other.landmarks.mean(axis=0)))
-    return bool(centre_distance < _SAME_FACE * side)

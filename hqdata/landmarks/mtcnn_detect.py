@@ -17,10 +17,11 @@ from jaxtyping import Float64, Int64, UInt8
 from hqdata.landmarks.mtcnn_model import PNET_STRIDE, PNET_WINDOW, OutputNet, ProposalNet, RefineNet
 from hqdata.landmarks.mtcnn_refine import cut_square, network_input
 
-__all__ = ["SMALLEST_BOX", "detect", "suppress"]
+__all__ = ["detect", "suppress"]
 
-SMALLEST_BOX = 20.0
-"""Side of the smallest face box searched for, in pixels of the picture given."""
+_SMALLEST_BOX = 20.0
+"""Side in pixels of the smallest face box searched for (the authors' code): from the brows to the chin, about half the
+side of the crop. Fixed, so that the faces found do not depend on which sizes a run wants."""
 _PYRAMID_FACTOR = 0.709
 """About sqrt(1/2), between the levels of the pyramid (the authors' code)."""
 _FACE_PROBABILITY = {"pnet": 0.6, "rnet": 0.7, "onet": 0.7}
@@ -32,23 +33,19 @@ _CROPS_PER_CALL = 16
 
 
 def detect(
-    networks: tuple[ProposalNet, RefineNet, OutputNet],
-    image: UInt8[np.ndarray, "h w 3"],
-    smallest_box: float = SMALLEST_BOX,
+    networks: tuple[ProposalNet, RefineNet, OutputNet], image: UInt8[np.ndarray, "h w 3"]
 ) -> list[Float64[np.ndarray, "5 2"]]:
     """Return five points for each face in the picture, the surest face first.
 
     Args:
         networks: P-, R- and O-Net in evaluation mode, on one device.
         image: the picture; cost grows with its area, so reduce it first.
-        smallest_box: side of the smallest face box to look for; MTCNN's box spans a face from the brows to the chin
-            and is about 2.1 eye distances wide.
 
     Returns:
         (x, y) in the picture's pixels, integers at pixel centres; accurate to a few percent of the face.
     """
     pnet, rnet, onet = networks
-    boxes = _propose(pnet, image, smallest_box)
+    boxes = _propose(pnet, image)
     if len(boxes):
         boxes = _sift(rnet, image, boxes)
     return _find_points(onet, image, boxes) if len(boxes) else []
@@ -82,8 +79,8 @@ def suppress(
     return np.array(kept, dtype=np.int64)
 
 
-def _propose(pnet: ProposalNet, image: np.ndarray, smallest_box: float) -> Float64[np.ndarray, "n 4"]:
-    found = [_propose_at(pnet, image, shape) for shape in _pyramid(image.shape[:2], smallest_box)]
+def _propose(pnet: ProposalNet, image: np.ndarray) -> Float64[np.ndarray, "n 4"]:
+    found = [_propose_at(pnet, image, shape) for shape in _pyramid(image.shape[:2])]
     if not found:
         return np.zeros((0, 4))
     boxes, scores, offsets = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -91,9 +88,9 @@ def _propose(pnet: ProposalNet, image: np.ndarray, smallest_box: float) -> Float
     return _square(_moved(boxes[kept], offsets[kept]))
 
 
-def _pyramid(size: tuple[int, int], smallest_box: float) -> Iterator[tuple[int, int]]:
+def _pyramid(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """Yield (height, width) of each level, while P-Net's window fits."""
-    scale = PNET_WINDOW / smallest_box
+    scale = PNET_WINDOW / _SMALLEST_BOX
     while min(size) * scale >= PNET_WINDOW:
         yield math.ceil(size[0] * scale), math.ceil(size[1] * scale)
         scale *= _PYRAMID_FACTOR

@@ -36,13 +36,12 @@ class LandmarkProvider(Protocol):
         ...
 
 
-def open_provider(name: str, device: str = "cpu", *, min_face_px: float = 0.0) -> LandmarkProvider:
+def open_provider(name: str, device: str = "cpu") -> LandmarkProvider:
     """Return the provider of that name, its model loaded.
 
     Args:
         name: one of `PROVIDERS`.
         device: where a model runs, in torch's words; annotations need none.
-        min_face_px: faces with a smaller `choose.face_side_px` need not be found, which makes searching cheaper.
 
     Raises:
         ValueError: for an unknown name.
@@ -53,7 +52,7 @@ def open_provider(name: str, device: str = "cpu", *, min_face_px: float = 0.0) -
     if name == "mtcnn":
         from hqdata.landmarks.mtcnn import MtcnnProvider  # imports torch, which annotations do not need
 
-        return MtcnnProvider(device=device, min_face_px=min_face_px)
+        return MtcnnProvider(device=device)
     raise ValueError(f"unknown landmark provider {name!r}; choose one of {', '.join(PROVIDERS)}")
 
 

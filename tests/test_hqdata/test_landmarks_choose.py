@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hqdata.landmarks import choose_faces, face_side_px, landmark_fault, largest_first
+from hqdata.landmarks import choose_faces, distinct_faces, face_side_px, landmark_fault, largest_first
 from hqdata.record import Face
 
 UPRIGHT = np.array([[100.0, 100.0], [160.0, 100.0], [130.0, 130.0], [105.0, 170.0], [155.0, 170.0]])
@@ -93,3 +93,11 @@ def test_points_without_a_crop_are_refused_with_the_reason(landmarks, reason):
 @pytest.mark.parametrize("landmarks", [UPRIGHT, UPRIGHT[:, ::-1] * [1, -1] + [0, 400], UPRIGHT - [100.0, 90.0]])
 def test_usable_points_have_no_fault(landmarks):
     assert landmark_fault(landmarks, SIZE) is None
+
+
+def test_of_faces_on_one_place_the_surest_stays_whichever_way_up():
+    sure = around(200, 200)
+    upside_down = face(400 - sure.landmarks, confidence=0.8)
+    shifted = face(sure.landmarks + 10.0, confidence=0.85)
+    neighbour = face(sure.landmarks + np.array([150.0, 0.0]), confidence=0.7)
+    assert distinct_faces([upside_down, neighbour, shifted, sure]) == [sure, neighbour]

@@ -157,14 +157,3 @@ def test_a_picture_of_another_kind_is_refused_and_does_not_stop_its_batch_mates(
     outcomes = provider.find([photo(astronaut.astype(np.float32)), photo(astronaut[:, :, 0]), photo(astronaut)])
     assert [type(outcome) for outcome in outcomes] == [Refused, Refused, list]
     assert "expected a uint8 picture (h, w, 3), got float32" in str(outcomes[0])
-
-
-def test_a_smallest_face_spares_the_levels_below_it_and_keeps_the_larger_faces(astronaut, found):
-    choosy = open_provider("mtcnn", min_face_px=160)  # the astronaut's crop has a side of 174
-    assert error(only_face(choosy, astronaut), found) < 0.01
-
-
-@pytest.mark.parametrize("min_face_px", [-1.0, float("nan"), float("inf")])
-def test_a_senseless_smallest_face_is_refused(min_face_px):
-    with pytest.raises(ValueError, match="min_face_px must be a finite number >= 0"):
-        open_provider("mtcnn", min_face_px=min_face_px)
