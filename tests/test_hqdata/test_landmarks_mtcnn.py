@@ -112,9 +112,9 @@ def test_points_turn_with_the_head(provider, astronaut, found, degrees):
 def test_quarter_turns_give_the_same_points_in_the_frame_of_the_turned_picture(
     provider, astronaut, found, quarter_turns
 ):
-    landmarks = only_face(provider, np.rot90(astronaut, quarter_turns))
+    landmarks = only_face(provider, np.rot90(astronaut[:400], quarter_turns))
     x, y = found.T
-    expected = {1: (y, 511 - x), 2: (511 - x, 511 - y), 3: (511 - y, x)}[quarter_turns]
+    expected = {1: (y, 511 - x), 2: (511 - x, 399 - y), 3: (399 - y, x)}[quarter_turns]
     assert error(landmarks, np.column_stack(expected)) < 0.03
 
 
