@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hqdata.sources.celeba import LANDMARKS_FILE, PICTURE_FOLDERS, TABLE_FOLDERS, open_celeba, refuse_aligned
 from hqdata.sources.files import absolute_root
@@ -16,7 +16,7 @@ __all__ = ["open_source"]
 
 def open_source(
     root: str,
-    kind: Literal["auto", "celeba", "photos"] = "auto",
+    kind: str = "auto",
     *,
     allow_subset: bool = False,
     storage_options: Mapping[str, Any] | None = None,
