@@ -52,7 +52,7 @@ def pad_and_fade(part: UInt8[np.ndarray, "h w 3"], padding: Box, sigma: float) -
 
 
 def padding_mask(
-    x: Float32[np.ndarray, "w"], y: Float32[np.ndarray, "h"], *, canvas_size: tuple[int, int], padding: Box
+    x: Float32[np.ndarray, " w"], y: Float32[np.ndarray, " h"], *, canvas_size: tuple[int, int], padding: Box
 ) -> Float32[np.ndarray, "h w"]:
     """Return 1 at the canvas's outer pixels, 0 at those of the picture in it, and less than 0 inside.
 
@@ -69,7 +69,7 @@ def padding_mask(
     return 1 - np.minimum(across[None, :], down[:, None])
 
 
-def blur_weight(mask: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+def blur_weight(mask: Float32[np.ndarray, " ..."]) -> Float32[np.ndarray, " ..."]:
     """Return 1 in the padding, falling to 0 at a third of the padding's width inside the picture."""
     return np.clip(3 * mask + 1, 0.0, 1.0)
 

@@ -32,8 +32,8 @@ PADDING = 0.3
 """Least mirror padding on each of the four sides, in sides."""
 BLUR_SIGMA = 0.02
 """Standard deviation of the blur of padded pixels, in sides."""
-SHRINK_ABOVE = 4
-"""A crop of at least this many output sizes (a side of 4096 px for 1024) is shrunk by an integer first."""
+SHRINK_SIDES = 0.5
+"""A crop is reduced first by the integer below this times its side in output sizes: from 4096 px for 1024 on."""
 
 MIN_SIZE, MAX_SIZE = 16, 4096
 MIN_SIDE_PX = 8.0
@@ -94,7 +94,7 @@ class CropPlan:
     box: Box
     """The source pixels that `render_crop` wants: left, top, right, bottom within the picture."""
     part: Box
-    """What remains of them after the recipe's first reduction, in pixels of the reduced picture; else equal to `box`."""
+    """The same after the recipe's first reduction, in pixels of the reduced picture; `box` if there is none."""
     padded: bool
     """Whether mirrored and blurred pixels are seen by the crop."""
     size: int
@@ -167,7 +167,7 @@ def plan_crop(
 
 def recipe_geometry(quad: Float64[np.ndarray, "4 2"], side: float, image_size: tuple[int, int], size: int) -> Recipe:
     """Return the reference recipe's numbers for one square of known side; no errors of its own, see `plan_crop`."""
-    shrink = max(int(np.floor(0.5 * side / size)), 1)
+    shrink = max(int(np.floor(SHRINK_SIDES * side / size)), 1)
     shrunk_size = image_size
     if shrink > 1:
         shrunk_size = (_rounded(image_size[0] / shrink), _rounded(image_size[1] / shrink))
@@ -213,7 +213,7 @@ def _oriented_square(points: Float64[np.ndarray, "5 2"]) -> tuple[np.ndarray, np
     return eyes + CENTRE_BELOW_EYES * down, right / length, side
 
 
-def _quarter_turn(vector: Float64[np.ndarray, "2"]) -> Float64[np.ndarray, "2"]:
+def _quarter_turn(vector: Float64[np.ndarray, " 2"]) -> Float64[np.ndarray, " 2"]:
     """Clockwise as seen on screen, where y points down."""
     return np.array([-vector[1], vector[0]])
 

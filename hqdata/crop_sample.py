@@ -27,7 +27,7 @@ SMOOTHING_REACH = 3
 ONE = np.ones(1, np.float32)
 
 
-def lanczos(x: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+def lanczos(x: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     """Return the three-lobed Lanczos window at distances `x`."""
     return np.where(np.abs(x) < LOBES, np.sinc(x) * np.sinc(x / LOBES), 0.0)
 
@@ -54,7 +54,7 @@ def enlarge(picture: Pixels, factor: int) -> Pixels:
     return tall
 
 
-def sample(picture: Float32[np.ndarray, "h w 3"], grid: Affine, size: int, cubic: bool = False) -> np.ndarray:
+def sample(picture: Pixels, grid: Affine, size: int, cubic: bool = False) -> Pixels:
     """Return (size, size, 3) samples of `picture`, mirrored about its outermost pixels where the grid leaves it."""
     interpolation = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     flags = interpolation | cv2.WARP_INVERSE_MAP
@@ -67,23 +67,26 @@ def equalise(crop: Float32[np.ndarray, "n n 3"]) -> Float32[np.ndarray, "n n 3"]
     return cv2.sepFilter2D(crop, -1, taps, taps, borderType=cv2.BORDER_REPLICATE)
 
 
-def sample_reduced(picture: Float32[np.ndarray, "h w 3"], grid: Affine, size: int) -> Float32[np.ndarray, "n n 3"]:
+def sample_reduced(picture: Pixels, grid: Affine, size: int) -> Float32[np.ndarray, "n n 3"]:
     """Return the square sampled twice per output pixel and axis and reduced with Lanczos.
 
-    The four phases of the doubled grid are sampled apart, so that the reduction is a sum of four small filters. Above
-    two source pixels per output pixel the picture is smoothed first, against aliasing, and the reduction undoes that.
+    The doubled grid is split into its four phases, so that the reduction is a sum of four small filters. Above two
+    pixels per output pixel the picture is smoothed first, against aliasing, and the reduction undoes that.
     """
     step = float(np.hypot(grid[0, 0], grid[1, 0]))
     smoothing = _smoothing(step)
     if smoothing:
         taps = np.array([smoothing, 1 - 2 * smoothing, smoothing], np.float32)
         picture = cv2.sepFilter2D(picture, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101)
+    doubled = shifted(grid, -0.25, -0.25)
+    doubled[:, :2] /= 2
+    samples = sample(picture, doubled, 2 * size)
     first, second = _reducing_taps(smoothing, round(step, 3))
     total = np.zeros((size, size, 3), np.float32)
-    for x_shift, x_taps in ((-0.25, first), (0.25, second)):
-        for y_shift, y_taps in ((-0.25, first), (0.25, second)):
-            phase = sample(picture, shifted(grid, x_shift, y_shift), size)
-            cv2.add(total, cv2.sepFilter2D(phase, -1, x_taps, y_taps, borderType=cv2.BORDER_CONSTANT), dst=total)
+    for rows, y_taps in ((samples[0::2], first), (samples[1::2], second)):
+        for columns, x_taps in zip(_split_columns(rows), (first, second), strict=True):
+            reduced = cv2.sepFilter2D(columns, cv2.CV_32F, x_taps, y_taps, borderType=cv2.BORDER_CONSTANT)
+            cv2.add(total, reduced, dst=total)
     return _normalise_edges(total, _edge_weights(first + second, size))
 
 
@@ -92,6 +95,17 @@ def shifted(grid: Affine, x: float, y: float) -> Affine:
     moved = grid.copy()
     moved[:, 2] += grid[:, :2] @ [x, y]
     return moved
+
+
+def _split_columns(rows: Pixels) -> tuple[Pixels, Pixels]:
+    """The even and the odd columns; OpenCV's channel copy takes a third of the time of a strided one."""
+    height, width = rows.shape[0], rows.shape[1] // 2
+    even, odd = np.empty((height, width, 3), rows.dtype), np.empty((height, width, 3), rows.dtype)
+    pairs = rows.reshape(height, width, 6)
+    cv2.mixChannels(
+        [pairs], [even, odd], [channel for pair in zip(range(6), range(6), strict=True) for channel in pair]
+    )
+    return even, odd
 
 
 def _mend_frame(wide: Pixels, picture: Pixels, factor: int) -> None:
@@ -109,7 +123,7 @@ def _mend_frame(wide: Pixels, picture: Pixels, factor: int) -> None:
         np.clip(wide, 0, 255, out=wide)
 
 
-def _normalise_edges(crop: Float32[np.ndarray, "n n 3"], weights: Float32[np.ndarray, "n"]) -> np.ndarray:
+def _normalise_edges(crop: Float32[np.ndarray, "n n 3"], weights: Float32[np.ndarray, " n"]) -> np.ndarray:
     edge = np.flatnonzero(weights != 1)
     crop[edge] /= weights[edge, None, None]
     crop[:, edge] /= weights[edge, None]
@@ -117,7 +131,7 @@ def _normalise_edges(crop: Float32[np.ndarray, "n n 3"], weights: Float32[np.nda
 
 
 @lru_cache(maxsize=16)
-def _enlarging_taps(factor: int) -> list[Float32[np.ndarray, "7"]]:
+def _enlarging_taps(factor: int) -> list[Float32[np.ndarray, " 7"]]:
     distances = np.arange(-LOBES, LOBES + 1.0)
     centres = (np.arange(factor) + 0.5) / factor - 0.5
     rows = [lanczos(distances - centre) for centre in centres]
@@ -133,7 +147,7 @@ def _frame_weights(factor: int, length: int) -> Float32[np.ndarray, "n length"]:
 
 
 @lru_cache(maxsize=1)
-def _equaliser() -> Float32[np.ndarray, "11"]:
+def _equaliser() -> Float32[np.ndarray, " 11"]:
     def response(frequency: np.ndarray) -> np.ndarray:
         """Of the reference's reduction, in cycles per output pixel."""
         distances = (np.arange(2 * LOBES * REFERENCE_SAMPLES) + 0.5) / REFERENCE_SAMPLES - LOBES
@@ -168,7 +182,7 @@ def _reducing_taps(smoothing: float, step: float) -> tuple[np.ndarray, np.ndarra
     return taps[0].astype(np.float32), taps[1].astype(np.float32)
 
 
-def _edge_weights(taps: Float32[np.ndarray, "n"], size: int) -> Float32[np.ndarray, "size"]:
+def _edge_weights(taps: Float32[np.ndarray, " n"], size: int) -> Float32[np.ndarray, " size"]:
     """The part of the kernel that lies within the crop, for each of its rows."""
     reach = taps.size // 2
     weights = np.convolve(np.ones(size), taps[::-1].astype(np.float64), mode="full")[reach : reach + size]
@@ -176,7 +190,7 @@ def _edge_weights(taps: Float32[np.ndarray, "n"], size: int) -> Float32[np.ndarr
     return weights.astype(np.float32)
 
 
-def _fitted(response: Callable[[np.ndarray], np.ndarray], *, highest: float, reach: int) -> Float64[np.ndarray, "n"]:
+def _fitted(response: Callable[[np.ndarray], np.ndarray], *, highest: float, reach: int) -> Float64[np.ndarray, " n"]:
     """Symmetric taps whose frequency response is nearest to `response` from 0 to `highest`, low ones counting most."""
     frequency = np.linspace(0, highest, 200)
     waves = 2 * np.cos(2 * np.pi * frequency[:, None] * np.arange(reach + 1))

@@ -36,7 +36,7 @@ def render_warped(pixels: Pixels, plan: CropPlan) -> UInt8[np.ndarray, "size siz
     factor, cubic = _enlargement(plan)
     margin = _blur_margin(plan.size) if plan.padded else 0
     canvas, grid = _mirrored(enlarge(part, factor), _grid(plan, factor), (-margin, plan.size - 1 + margin))
-    crop = _sampled(canvas.astype(np.float32, copy=False), grid, plan, cubic)
+    crop = _sampled(canvas, grid, plan, cubic)
     crop -= np.float32(TRUNCATION)
     if plan.padded:
         # Blurred pixels are flat more often, so that the truncation takes about half as much from them.
@@ -45,11 +45,11 @@ def render_warped(pixels: Pixels, plan: CropPlan) -> UInt8[np.ndarray, "size siz
     return np.clip(np.rint(crop, out=crop), 0, 255, out=crop).astype(np.uint8)
 
 
-def _sampled(canvas: Float32[np.ndarray, "h w 3"], grid: Affine, plan: CropPlan, cubic: bool) -> np.ndarray:
+def _sampled(canvas: Pixels, grid: Affine, plan: CropPlan, cubic: bool) -> np.ndarray:
     """One sample per output pixel where the enlarged canvas is smooth enough for that, four elsewhere."""
     if plan.recipe.upscale == 1:
         return sample_reduced(canvas, grid, plan.size)
-    crop = sample(canvas, grid, plan.size, cubic=cubic)
+    crop = sample(canvas.astype(np.float32, copy=False), grid, plan.size, cubic=cubic)
     return equalise(crop) if plan.recipe.upscale == 2 else crop
 
 
@@ -121,7 +121,7 @@ def _recipe_grid(plan: CropPlan) -> Affine:
 def _fade(
     crop: Float32[np.ndarray, "n n 3"],
     blurred: Float32[np.ndarray, "n n 3"],
-    median: Float32[np.ndarray, "3"],
+    median: Float32[np.ndarray, " 3"],
     plan: CropPlan,
 ) -> None:
     """Blur the crop's mirrored pixels and fade them to the median colour, in place."""
@@ -186,7 +186,7 @@ def _gaussian(picture: Float32[np.ndarray, "h w 3"], sigma: float, border: int) 
     return cv2.GaussianBlur(picture, (taps, taps), sigma, borderType=border)
 
 
-def _median_colour(part: Pixels, plan: CropPlan) -> Float32[np.ndarray, "3"]:
+def _median_colour(part: Pixels, plan: CropPlan) -> Float32[np.ndarray, " 3"]:
     """The recipe's median colour, from a small copy of its canvas."""
     recipe = plan.recipe
     scale = min(MEDIAN_SIDE_PX[plan.mode] * recipe.upscale / recipe.side, 1.0)
