@@ -8,6 +8,7 @@ picture continues as its mirror image (the edge pixel is not repeated).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -17,13 +18,15 @@ from torch import Tensor
 from hqdata.record import Refused
 from hqdata.weights import Network
 
-__all__ = ["TILE", "Network", "Pixels", "TiledPicture", "align_down"]
+__all__ = ["TILE", "Network", "Pixels", "TiledPicture", "align_down", "chain_for", "fit_tile"]
 
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom); right and bottom are exclusive."""
 
 TILE = 192
 """Input pixels along a tile's side, without the margin; see docs/decisions/0002-fixed-tiles.md."""
+TILES = range(64, 257, 16)
+"""Sides that `fit_tile` chooses from: below, the margin dominates; above, a CPU's caches overflow."""
 
 
 class Pixels(Protocol):
@@ -72,17 +75,17 @@ class TiledPicture:
             raise ValueError(
                 f"tile must be a positive multiple of {network.name}'s stride {network.stride}, got {tile}"
             )
-        self._source: Pixels = _Array(source) if isinstance(source, Tensor) else source
+        self.source: Pixels = _Array(source) if isinstance(source, Tensor) else source
         self._network = network
         self._anchor = anchor
         self._tile = tile
-        self._margin = -(-network.reach // network.stride) * network.stride
+        self._margin = _margin(network)
         self._tiles: dict[tuple[int, int], Float32[Tensor, "1 3 s s"]] = {}
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the result in pixels: the source's times the network's scale."""
-        height, width = self._source.size
+        height, width = self.source.size
         return height * self._network.scale, width * self._network.scale
 
     @property
@@ -102,7 +105,7 @@ class TiledPicture:
             ValueError: when `box` is empty or leaves the picture.
             Refused: when the network gave NaN or infinity.
         """
-        _check_box(box, self._source.size)
+        _check_box(box, self.source.size)
         left, top, right, bottom = (side * self._network.scale for side in box)
         return self.output_region((left, top, right, bottom))
 
@@ -131,7 +134,7 @@ class TiledPicture:
             left, top = self._anchor[0] + column * self._tile, self._anchor[1] + row * self._tile
             reached = self._tile + self._margin
             window = (left - self._margin, top - self._margin, left + reached, top + reached)
-            self._tiles[row, column] = self._run(_mirrored(self._source, window))
+            self._tiles[row, column] = self._run(_mirrored(self.source, window))
         return self._tiles[row, column]
 
     @torch.inference_mode()
@@ -153,6 +156,71 @@ def align_down(corner: tuple[int, int], stride: int) -> tuple[int, int]:
     (6, 12)
     """
     return corner[0] - corner[0] % stride, corner[1] - corner[1] % stride
+
+
+def fit_tile(width: int, height: int, network: Network) -> int:
+    """Return the tile side with which a region of this size costs the network least, when a tile begins at its corner.
+
+    Args:
+        width: of the region in the network's input pixels.
+        height: likewise.
+        network: its reach decides what margin each tile carries.
+    """
+    margin = _margin(network)
+
+    def cost(side: int) -> int:
+        return -(-width // side) * -(-height // side) * (side + 2 * margin) ** 2
+
+    return min(TILES, key=cost)
+
+
+def chain_for(
+    box: Box, source: Float32[Tensor, "1 3 h w"] | Pixels, networks: Sequence[Network]
+) -> Float32[Tensor, "1 3 h w"] | Pixels:
+    """Return the networks one after the other over `source`, each on the lattice on which `box` costs least.
+
+    The lattices follow from the box, the picture's size and the networks alone, so the same call gives the same bits,
+    and any other region of the returned picture is right too.
+
+    Args:
+        box: the region that will be asked for, in the *source's* pixels.
+        source: the photo, float32 in [-1, 1].
+        networks: in the order in which they run; with none, `source` itself comes back.
+
+    Raises:
+        ValueError: when `box` is empty or leaves the picture.
+    """
+    picture = source
+    size = (source.shape[2], source.shape[3]) if isinstance(source, Tensor) else source.size
+    _check_box(box, size)
+    for network, (anchor, tile) in zip(networks, _lattices(box, size, networks), strict=True):
+        picture = TiledPicture(picture, network, anchor=anchor, tile=tile)
+    return picture
+
+
+def _lattices(box: Box, size: tuple[int, int], networks: Sequence[Network]) -> list[tuple[tuple[int, int], int]]:
+    """Return each network's (anchor, tile), from what the networks after it will read."""
+    scales = [1]
+    for network in networks:
+        scales.append(scales[-1] * network.scale)
+    left, top, right, bottom = (side * scales[-1] for side in box)
+    lattices = []
+    for network, scale in zip(reversed(networks), reversed(scales[:-1]), strict=True):
+        left, top = left // network.scale, top // network.scale
+        right, bottom = -(-right // network.scale), -(-bottom // network.scale)
+        anchor = align_down((left, top), network.stride)
+        tile = fit_tile(right - anchor[0], bottom - anchor[1], network)
+        lattices.append((anchor, tile))
+        margin = _margin(network)
+        right = min(anchor[0] - (anchor[0] - right) // tile * tile + margin, size[1] * scale)
+        bottom = min(anchor[1] - (anchor[1] - bottom) // tile * tile + margin, size[0] * scale)
+        left, top = max(anchor[0] - margin, 0), max(anchor[1] - margin, 0)
+    return lattices[::-1]
+
+
+def _margin(network: Network) -> int:
+    """The reach, rounded up to whole steps of the stride."""
+    return -(-network.reach // network.stride) * network.stride
 
 
 class _Array:

@@ -19,19 +19,19 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from hqdata.restore.apply import DEFAULT
+from hqdata.restore.apply import DEFAULT, load
 from hqdata.restore.checkpoint import Average, load_state, save_state
 from hqdata.restore.degrade import BORDER, draw_jpeg
 from hqdata.restore.model import SymmetricAutoencoder
 from hqdata.restore.patches import PhotoPool, draw_pairs
-from hqdata.weights import save_network
+from hqdata.weights import Network, save_network
 
 __all__ = ["Settings", "cosine_rate", "train"]
 
 ERROR_FLOOR = 2 / 255
 """One grey level: added to the error before, which is none for clean pictures."""
-LOG_IMAGES = 3200
-SAVE_IMAGES = 16_000
+LOG_IMAGES = 1600
+SAVE_IMAGES = 3200
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -50,13 +50,14 @@ class Settings:
     seed: int = 0
 
 
-def train(photos: Path, run: Path, settings: Settings) -> SymmetricAutoencoder:
+def train(photos: Path, run: Path, settings: Settings, start: Network | None = None) -> SymmetricAutoencoder:
     """Train, saving to `run` on the way, and return the averaged network.
 
     Args:
         photos: folder of PNG files.
         run: folder for the state; created where missing.
         settings: of the run; a resumed run must have the same.
+        start: trained weights to begin from, instead of random ones.
 
     Raises:
         ValueError: when `run` was begun with other settings, or the photos are missing.
@@ -65,6 +66,8 @@ def train(photos: Path, run: Path, settings: Settings) -> SymmetricAutoencoder:
     torch.manual_seed(settings.seed)
     pool = PhotoPool(photos)
     network = SymmetricAutoencoder().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if start is not None:
+        network.load_state_dict(start.module.state_dict())
     average = Average(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.rate, betas=(0.9, 0.99))
     saved = load_state(run, networks={"network": network, "average": average}, optimizers={"adam": optimizer})
@@ -145,9 +148,12 @@ def _main() -> None:
     parser.add_argument("photos", type=Path, help="folder that `python -m hqdata.restore.photos` wrote")
     parser.add_argument("run", type=Path, help="folder for the state")
     parser.add_argument("--images", type=int, default=defaults.images, help="patches to show in total")
+    parser.add_argument("--rate", type=float, default=defaults.rate, help="Adam's highest learning rate")
+    parser.add_argument("--start", help="name or file of weights to begin from")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     given = parser.parse_args()
-    network = train(given.photos, given.run, Settings(images=given.images, seed=given.seed))
+    settings = Settings(images=given.images, rate=given.rate, seed=given.seed)
+    network = train(given.photos, given.run, settings, load(given.start) if given.start else None)
     save_network(
         given.run / f"{DEFAULT}.safetensors",
         network.state_dict(),

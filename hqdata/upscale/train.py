@@ -21,20 +21,20 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torch.nn import functional
 
-from hqdata.restore.apply import load
+from hqdata.restore.apply import load as load_restorer
 from hqdata.restore.checkpoint import Average, load_state, save_state
 from hqdata.restore.degrade import add_noise, blur, jpeg, shrink
 from hqdata.restore.patches import PhotoPool, draw_pairs
 from hqdata.restore.train import cosine_rate
-from hqdata.upscale.apply import DEFAULT
+from hqdata.upscale.apply import DEFAULT, load
 from hqdata.upscale.losses import discriminator_loss, generator_loss
 from hqdata.upscale.model import PatchDiscriminator, UpscaleGenerator
 from hqdata.weights import Network, save_network
 
 __all__ = ["Settings", "train"]
 
-LOG_IMAGES = 3200
-SAVE_IMAGES = 16_000
+LOG_IMAGES = 1600
+SAVE_IMAGES = 3200
 RESTORED_SHARE = 0.5
 """Of the batches; their pictures pass the restorer before the generator sees them."""
 JPEG_SHARE = 0.7
@@ -70,9 +70,11 @@ class Settings:
 class _Players:
     """Both networks with their optimizers, and the network that cleans the inputs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, start: Network | None) -> None:
         torch.manual_seed(settings.seed)
         self.generator = UpscaleGenerator().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if start is not None:
+            self.generator.load_state_dict(start.module.state_dict())
         self.discriminator = PatchDiscriminator()
         self.average = Average(self.generator)
         self.optimizers = {
@@ -99,7 +101,9 @@ class _Players:
         )
 
 
-def train(photos: Path, run: Path, settings: Settings, restorer: Network) -> UpscaleGenerator:
+def train(
+    photos: Path, run: Path, settings: Settings, restorer: Network, start: Network | None = None
+) -> UpscaleGenerator:
     """Train, saving to `run` on the way, and return the averaged generator.
 
     Args:
@@ -107,12 +111,13 @@ def train(photos: Path, run: Path, settings: Settings, restorer: Network) -> Ups
         run: folder for the state; created where missing.
         settings: of the run; a resumed run must have the same.
         restorer: cleans the compressed inputs, as in a build.
+        start: a trained generator to begin from, instead of random weights.
 
     Raises:
         ValueError: when `run` was begun with other settings, or the photos are missing.
     """
     torch.set_num_threads(1)
-    pool, players = PhotoPool(photos), _Players(settings)
+    pool, players = PhotoPool(photos), _Players(settings, start)
     saved = players.load(run)
     if saved is not None and saved["settings"] != asdict(settings):
         raise ValueError(f"{run} was begun with {saved['settings']}, not {asdict(settings)}; use another folder")
@@ -212,10 +217,13 @@ def _main() -> None:
     parser.add_argument("--images", type=int, default=defaults.images, help="patches to show in total")
     parser.add_argument("--gan-images", type=int, default=defaults.gan_images, help="of them, in the adversarial part")
     parser.add_argument("--restorer", default="dejpeg-small", help="name or file of the network that cleans inputs")
+    parser.add_argument("--rate", type=float, default=defaults.rate, help="Adam's highest learning rate before that")
+    parser.add_argument("--start", help="name or file of weights to begin from")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     given = parser.parse_args()
-    settings = Settings(images=given.images, gan_images=given.gan_images, seed=given.seed)
-    network = train(given.photos, given.run, settings, load(given.restorer))
+    settings = Settings(images=given.images, gan_images=given.gan_images, rate=given.rate, seed=given.seed)
+    start = load(given.start) if given.start else None
+    network = train(given.photos, given.run, settings, load_restorer(given.restorer), start)
     save_network(
         given.run / f"{DEFAULT}.safetensors",
         network.state_dict(),

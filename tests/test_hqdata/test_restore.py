@@ -5,6 +5,7 @@ import pytest
 import torch
 from skimage import data
 
+import hqdata.restore.train as train_module
 from hqdata import restore
 from hqdata.pixels import to_image, to_tensor
 from hqdata.restore.checkpoint import Average, load_state, save_state
@@ -82,12 +83,17 @@ def test_any_size_keeps_its_size(network, size):
     assert restore.apply(image, network).shape == image.shape
 
 
-def test_training_goes_on_where_it_stopped(tmp_path):
+def test_a_run_stopped_half_way_ends_with_the_same_weights(tmp_path, monkeypatch):
     write_noise_photo(tmp_path / "photos")
-    short, long = Settings(images=16, batch=4, patch=16), Settings(images=16, batch=4, patch=16)
-    once = train(tmp_path / "photos", tmp_path / "once", long)
-    again = train(tmp_path / "photos", tmp_path / "once", short)
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in once.state_dict().items())
+    settings = Settings(images=16, batch=4, patch=16)
+    uninterrupted = train(tmp_path / "photos", tmp_path / "once", settings).state_dict()
+    monkeypatch.setattr("hqdata.restore.train.SAVE_IMAGES", 8)
+    with monkeypatch.context() as stopping:
+        stopping.setattr("hqdata.restore.train._step", stopping_at(12))
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "photos", tmp_path / "twice", settings)
+    resumed = train(tmp_path / "photos", tmp_path / "twice", settings).state_dict()
+    assert all(torch.equal(value, resumed[key]) for key, value in uninterrupted.items())
 
 
 def test_training_refuses_other_settings_in_a_begun_folder(tmp_path):
@@ -132,6 +138,17 @@ def test_the_rate_rises_then_falls_to_a_hundredth():
     assert max(rates) == pytest.approx(1.0, abs=1e-3)
     assert rates[-1] == pytest.approx(0.01)
     assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def stopping_at(images_shown):
+    step = train_module._step
+
+    def stop_or_step(network, optimizer, pool, settings, images):
+        if images == images_shown:
+            raise KeyboardInterrupt
+        return step(network, optimizer, pool, settings, images)
+
+    return stop_or_step
 
 
 def write_noise_photo(folder):

@@ -9,7 +9,7 @@ from torch import nn
 
 from hqdata.record import Refused
 from hqdata.restore.model import SymmetricAutoencoder
-from hqdata.tiling import Network, TiledPicture, align_down
+from hqdata.tiling import TILES, Network, TiledPicture, align_down, chain_for, fit_tile
 from hqdata.upscale.model import UpscaleGenerator
 
 TILE = 16
@@ -113,6 +113,46 @@ def test_only_the_needed_tiles_are_computed(restorer, generator):
 def test_a_region_in_source_pixels_is_that_part_of_the_result(generator):
     tiled = TiledPicture(picture(20, 30), generator, tile=TILE)
     assert torch.equal(tiled.region((3, 5, 11, 6)), tiled.whole()[:, :, 20:24, 12:44])
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(data=st.data(), height=st.integers(1, 60), width=st.integers(1, 60))
+def test_a_chain_made_for_a_region_equals_its_own_whole_bit_for_bit(restorer, generator, data, height, width):
+    image = picture(height, width)
+    left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    box = (left, top, data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height)))
+    region = chain_for(box, image, [restorer, generator]).region(box)
+    whole = chain_for(box, image, [restorer, generator]).whole()
+    assert torch.equal(region, whole[:, :, 4 * top : 4 * box[3], 4 * left : 4 * box[2]])
+    plain = TiledPicture(TiledPicture(image, restorer), generator).region(box)
+    torch.testing.assert_close(region, plain, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("side", [100, 200, 240])
+def test_a_chain_made_for_a_region_runs_each_network_once_on_it(restorer, generator, side):
+    box = (31, 43, 31 + side, 43 + side)
+    enlarged = chain_for(box, picture(400, 400), [restorer, generator])
+    enlarged.region(box)
+    assert enlarged.tiles_computed == 1
+    assert enlarged.source.tiles_computed == 1
+
+
+def test_a_chain_of_no_networks_is_the_picture():
+    image = picture(5, 5)
+    assert chain_for((0, 0, 5, 5), image, []) is image
+
+
+def test_a_chain_for_a_box_outside_the_picture_is_refused(restorer):
+    with pytest.raises(ValueError, match="box must lie within 0, 0, 5, 5"):
+        chain_for((0, 0, 6, 5), picture(5, 5), [restorer])
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (100, 90), (256, 256), (257, 256), (1000, 700), (5000, 20)])
+def test_no_other_tile_side_costs_less(generator, width, height):
+    def pixels(side):
+        return -(-width // side) * -(-height // side) * (side + 2 * generator.reach) ** 2
+
+    assert pixels(fit_tile(width, height, generator)) == min(pixels(side) for side in TILES)
 
 
 def test_asking_twice_computes_once(restorer):
