@@ -84,7 +84,8 @@ def decode_photo(data: bytes, *, limit_pixels: int = LIMIT_PIXELS, name: str = "
     except MemoryError:
         reason = "there is not enough memory to decode it"
     except Exception as error:  # Pillow raises a dozen kinds for damaged bytes: OSError, SyntaxError, KeyError, ...
-        reason = f"the {_format(data)} file is damaged or cut off ({error or type(error).__name__})"
+        details = str(error) if isinstance(error, OSError | SyntaxError) else f"{type(error).__name__} {error}".strip()
+        reason = f"the {_format(data)} file is damaged or cut off ({details})"
     raise Refused("read", f"{name}: {reason}" if name else reason)
 
 
