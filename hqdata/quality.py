@@ -38,7 +38,9 @@ class SpectralParts:
     pattern: float
     """0..5 decades of power: how far a repeating pattern (halftone, scan lines, screens) stands out; 0.3 is natural."""
     grid: float
-    """0..8 decades of power: how regularly detail comes and goes (JPEG blocks, enlarged pixels); 1.2 is natural."""
+    """0..5 decades of power: how regularly steps between pixels repeat, as in enlarged pixels; 1.1 is natural."""
+    blocks: float
+    """0..9 nats of power: how well detail fits a lattice, as JPEG's blocks do at any angle; 1.4 is natural."""
 
 
 def spectral_quality(crop: UInt8[np.ndarray, "s s 3"]) -> float:
@@ -60,13 +62,15 @@ def spectral_parts(crop: UInt8[np.ndarray, "s s 3"]) -> SpectralParts:
     """
     _require_square_rgb(crop)
     measured = spectrum.measure(crop)
+    missing = measured.missing_db
     return SpectralParts(
-        score=_rounded(_score(measured)),
-        breadth=_rounded(measured.breadth),
-        anisotropy=_rounded(measured.anisotropy_db),
+        score=_rounded(0.0 if crop.min() == crop.max() else _score(measured)),
+        breadth=_rounded(1 - float(missing.mean()) / spectrum.DEEPEST_DB),
+        anisotropy=_rounded(_anisotropy_db(measured)),
         noise=_rounded(measured.noise_levels),
         pattern=_rounded(measured.pattern),
-        grid=_rounded(measured.grid),
+        grid=_rounded(max(0.0, measured.steps)),
+        blocks=_rounded(measured.blocks),
     )
 
 
@@ -82,16 +86,21 @@ def _require_square_rgb(crop: np.ndarray) -> None:
 
 def _score(measured: spectrum.Measured) -> float:
     """Return 0..100: every part costs nothing while it is natural and ever more beyond."""
-    if measured.flat:
-        return 0.0
     cost = (
-        measured.missing_db / 6
-        + _excess(measured.anisotropy_db, natural=8.0, width=2.0)
+        float(measured.missing_db.mean(axis=1).sum()) / 6
+        + _excess(_anisotropy_db(measured), natural=8.0, width=2.0)
         + _excess(measured.noise_levels, natural=3.5, width=1.0)
         + _excess(measured.pattern, natural=0.55, width=0.07)
-        + _excess(measured.grid, natural=1.6, width=0.1)
+        + _excess(measured.steps, natural=1.6, width=0.1)
+        + _excess(measured.blocks, natural=1.8, width=0.2)
     )
-    return 100.0 / (1.0 + float(cost))
+    return 100.0 / (1.0 + cost)
+
+
+def _anisotropy_db(measured: spectrum.Measured) -> float:
+    """Return what the poorest direction lacks against the mean, in the worse of the two finest octaves."""
+    fine = measured.missing_db[:2]
+    return float((fine.max(axis=1) - fine.mean(axis=1)).max())
 
 
 def _excess(value: float, *, natural: float, width: float) -> float:

@@ -1,4 +1,10 @@
-"""What a picture's local and global power spectra say: missing octaves, poor directions, noise, patterns, grids."""
+"""What a picture's power spectra measure: missing octaves, poor directions, noise, patterns, grids.
+
+Spectra are taken in overlapping blocks of 32 pixels of the picture and of its halvings, so that a sharp face in front
+of a soft background counts as sharp, and what is everywhere (noise, a dot screen) stands apart from what is somewhere.
+Frequencies are in cycles per pixel, powers such that white noise of variance v has power v at every frequency.
+Judgement of the measurements: `hqdata.quality`. Derivation: docs/decisions/0005-spectral-quality.md.
+"""
 
 from __future__ import annotations
 
@@ -6,87 +12,114 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 from scipy import fft, ndimage
 
 __all__ = ["BLOCK", "Measured", "measure"]
 
 BLOCK = 32
-"""Side of a local spectrum in pixels: fine enough for eight half octaves, small enough to lie inside one texture."""
-BLOCKS_PER_SIDE = 32
-"""At most; they overlap by half while the picture is small and spread out when it is large: bounded cost."""
+"""Side of a local spectrum in pixels: fine enough for half octaves, small enough to lie inside one texture."""
+MANY_BLOCKS, ENOUGH_BLOCKS = 32, 16
+"""Blocks along a side, at most: to find the sharpest spot, and to see what is everywhere. This bounds the cost."""
 NUM_DIRECTIONS = 4
-ROUNDING_POWER = 0.02
-"""Power below which a spectrum is rounding: uint8 adds 1/12, and a fifth of it survives the subtraction of noise."""
 BUSY = 0.97
-"""Quantile of blocks that shows what detail there is: sharp eyes in front of a soft background are sharp."""
+"""Quantile of blocks that shows what detail there is."""
+ROUNDING_POWER = 0.02
+"""Added to every power before a logarithm or ratio: a quarter of the 1/12 that rounding to uint8 leaves."""
+
+NATURAL_DROP_DB = 21.0
+"""Drop from the octave around 1/8 to the finest half octave, measured 15 to 23 in sharp photos at any scale."""
+SOFT_DB, DEEPEST_DB = 2.0, 30.0
+"""Softness of the corner at `NATURAL_DROP_DB`, and the deficit at which an octave counts as absent."""
 NOISE_MARGIN = 1.6
 """Power of white noise in its busiest blocks against its mean."""
-NATURAL_DROP_DB = 21.0
-"""Drop from the band around 1/8 cycle per pixel to the finest half octave: 15 to 23 in sharp photos at any scale."""
-SOFT_DB = 2.0
-DEEPEST_DB = 30.0
-FLAT = 0.4
-"""Ratio of the power beyond 1/2 cycle per pixel to that around 0.3: 0.1 in sharp detail, 1 in white noise."""
-GRID_SIDE = 512
-"""Pixels in the middle that are searched for a grid; a compressed photo has it everywhere."""
+LUMA_GATE, COLOUR_GATE = 0.4, 0.5
+"""Ratio of two octave-apart powers that counts half as noise; white noise has 1, detail below 0.2."""
+LUMA_SHARE, COLOUR_SHARE = 0.75, 0.5
+"""Quantile of blocks that shows the noise: three of four blocks may hide it under detail, in colour one of two."""
+LUMA_OF_COLOUR = 0.299**2 + 0.587**2 + 0.114**2
+"""Variance of luma where each channel has independent noise of variance 1."""
+
+PATTERN_BLOCK = 64
+LOWEST_PATTERN = 0.1
+"""Patterns are looked for from 10 pixels' distance down to 2; coarser ones are things in the picture."""
+GRID_TILE, GRID_TILES = 112, 6
+"""Side of the parts whose spectra are averaged in the search for a grid, and how many along a side at most.
+
+One spectrum of everything would find ever fainter grids in ever larger pictures.
+"""
+GRID_PERIODS = (4.0, 10.0)
+"""Pixels between the lines of a grid: 8 for JPEG, scaled as the crop scales its photo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """Plain measurements of one picture, before any judgement."""
 
-    flat: bool
-    missing_db: float
-    breadth: float
-    anisotropy_db: float
+    missing_db: Float64[np.ndarray, "octaves directions"]
+    """0..30: by octave from the finest down and by direction, the power that a sharp photo has and this one lacks."""
     noise_levels: float
+    """Standard deviation of the noise that is all over the picture, 0..127."""
     pattern: float
-    grid: float
+    """Decades of power by which the strongest isolated frequency rises above its neighbours in the mean block, >= 0."""
+    steps: float
+    """Decades by which the strongest frequency in the map of steps between pixels rises above its surroundings."""
+    blocks: float
+    """Nats by which a square lattice and its first harmonics do so in the map of bends, on average over the lattice."""
 
 
 def measure(image: UInt8[np.ndarray, "s s 3"]) -> Measured:
     """Return the measurements of a square RGB picture of at least 16 pixels."""
-    red, green, blue = (image[..., c].astype(np.float64) for c in range(3))
+    red, green, blue = (image[..., channel].astype(np.float64) for channel in range(3))
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    noise = _noise_power(luma, share=0.75)
-    colour_noise = max(_noise_power(plane, share=0.5) / 2 for plane in (red - green, blue - green))
-    missing = _missing_detail_db(luma, noise)
+    spectra = _block_spectra(luma, most=MANY_BLOCKS)
+    colour = max(_colour_noise(_block_spectra(plane)) for plane in (red - green, blue - green))
+    noise = _luma_noise(spectra)
+    steps, bends = _detail_maps(luma)
     return Measured(
-        flat=bool(image.min() == image.max()) or float(np.ptp(luma)) == 0.0,
-        missing_db=float(missing.mean(axis=1).sum()),
-        breadth=float(1 - missing.mean() / DEEPEST_DB),
-        anisotropy_db=float((missing.max(axis=1) - missing.mean(axis=1))[:2].max()),
-        noise_levels=float(np.sqrt(max(noise, colour_noise))),
+        missing_db=_missing_db(luma, spectra, max(noise, LUMA_OF_COLOUR * colour)),
+        noise_levels=float(np.sqrt(max(noise, colour))),
         pattern=_pattern(luma),
-        grid=_grid(luma),
+        steps=_peak(_prominence(steps)),
+        blocks=_lattice(_prominence(bends)),
     )
 
 
-def _noise_power(plane: Float64[np.ndarray, "s s"], share: float) -> float:
-    """Return the variance of the white noise that all but `share` of the blocks exceed; their structure does not count.
+def _luma_noise(spectra: Float64[np.ndarray, "blocks n half"]) -> float:
+    """Return the variance of white noise: beyond 1/2, in the corners, detail has far less power than around 0.3."""
+    return _shared_noise(_ring_power(spectra, 0.5, 1.0), _ring_power(spectra, 2**-2, 2**-1.5), LUMA_GATE, LUMA_SHARE)
 
-    Beyond 1/2 cycle per pixel, in the spectrum's corners, structure has far less power than around 0.3; noise has
-    as much.
+
+def _colour_noise(spectra: Float64[np.ndarray, "blocks n half"]) -> float:
+    """Return the variance of noise per channel from the spectra of a difference of two channels.
+
+    Colour has little detail of its own, so bands below the corners do, where resampled noise still is.
     """
-    spectra = _block_spectra(plane, min(BLOCK, plane.shape[0]))
-    corner, ring = (spectra[:, mask].mean(axis=1) for mask in _flatness_masks(spectra.shape[1]))
-    flatness = (corner / (ring + ROUNDING_POWER)) ** 4
-    return float(np.quantile(corner * flatness / (flatness + FLAT**4), share))
+    fine, coarse = _ring_power(spectra, 2**-2, 2**-1.5), _ring_power(spectra, 2**-3, 2**-2.5)
+    return _shared_noise(fine, coarse, COLOUR_GATE, COLOUR_SHARE) / 2
 
 
-def _missing_detail_db(luma: Float64[np.ndarray, "s s"], noise: float) -> Float64[np.ndarray, "octaves directions"]:
-    """Return the power, by octave from the finest down and by direction, that a sharp photo has and this lacks."""
+def _shared_noise(
+    fine: Float64[np.ndarray, " blocks"], coarse: Float64[np.ndarray, " blocks"], gate: float, share: float
+) -> float:
+    """Return the quantile `share` of the fine band's power, where blocks whose spectrum falls count for little."""
+    flatness = (fine / (coarse + ROUNDING_POWER)) ** 4
+    return float(np.quantile(fine * flatness / (flatness + gate**4), share))
+
+
+def _missing_db(
+    luma: Float64[np.ndarray, "s s"], spectra: Float64[np.ndarray, "blocks n half"], noise: float
+) -> Float64[np.ndarray, "octaves directions"]:
     fine, coarse = [], []
     while True:
-        bands = _bands(_block_spectra(luma, min(BLOCK, luma.shape[0])))
-        top = np.quantile(bands, BUSY, axis=0)
+        detail, body = (np.quantile(band, BUSY, axis=0) for band in _detail_and_body(spectra))
         # Halving averages four pixels, so white noise loses three quarters of its power per octave.
-        fine.append(np.maximum(top[0] - NOISE_MARGIN * noise / 4 ** len(fine), 0.0))
-        coarse.append(top[1].mean())
+        fine.append(np.maximum(detail - NOISE_MARGIN * noise / 4 ** len(fine), 0.0))
+        coarse.append(body.mean())
         if luma.shape[0] < 4 * BLOCK:
             break
         luma = _halved(luma)
+        spectra = _block_spectra(luma, most=MANY_BLOCKS)
     # The strongest coarser octave says how much detail to expect: blur takes the fine ones, never the coarse.
     expected = np.maximum.accumulate(np.array(coarse)[::-1])[::-1]
     drop = _decibels(expected)[:, None] - _decibels(np.stack(fine)) - NATURAL_DROP_DB
@@ -98,58 +131,84 @@ def _decibels(power: np.ndarray) -> np.ndarray:
 
 
 def _pattern(luma: Float64[np.ndarray, "s s"]) -> float:
-    """Return how far the strongest isolated frequency rises above its neighbours, in decades, as a mean over blocks."""
-    n = max(m for m in (16, 32, 64) if m <= luma.shape[0])
-    half = np.log10(_block_spectra(luma, n) + 1e-3).mean(axis=0)
-    full = _whole_plane(half)
-    rise = np.full(full.shape, np.inf)
-    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        beside = np.maximum(np.roll(full, (3 * dy, 3 * dx), (0, 1)), np.roll(full, (-3 * dy, -3 * dx), (0, 1)))
-        rise = np.minimum(rise, full - beside)
-    return float(max(0.0, rise[_radius(n) >= 0.1].max()))
+    n = min(PATTERN_BLOCK, luma.shape[0] // 16 * 16)
+    mean = _whole_plane(np.log10(_block_spectra(luma, n) + ROUNDING_POWER).mean(axis=0))
+    rise = np.full(mean.shape, np.inf)
+    # Along a line through an isolated peak both neighbours are lower, whatever the line; edges raise a whole line.
+    for dy, dx in ((0, 3), (3, 0), (3, 3), (3, -3)):
+        beside = np.maximum(np.roll(mean, (dy, dx), (0, 1)), np.roll(mean, (-dy, -dx), (0, 1)))
+        rise = np.minimum(rise, mean - beside)
+    return float(max(0.0, rise[_radius(n) >= LOWEST_PATTERN].max()))
 
 
-def _grid(luma: Float64[np.ndarray, "s s"]) -> float:
-    """Return the decades by which the strongest frequency in the map of local steps rises above its surroundings."""
-    n = fft.prev_fast_len(min(luma.shape[0] - 2, GRID_SIDE), real=True)
-    first = (luma.shape[0] - 2 - n) // 2
-    middle = luma[first : first + n + 2, first : first + n + 2]
-    here, right, below = middle[1:-1, 1:-1], middle[1:-1, 2:], middle[2:, 1:-1]
-    steps = np.log(np.abs(right - here) + 1) + np.log(np.abs(below - here) + 1)
-    bends = np.log(np.abs(4 * here - right - below - middle[1:-1, :-2] - middle[:-2, 1:-1]) + 1)
-    return max(_grid_of(steps), _grid_of(bends))
+def _detail_maps(luma: Float64[np.ndarray, "s s"]) -> tuple[Float64[np.ndarray, "t t"], Float64[np.ndarray, "t t"]]:
+    """Return log maps of first and of second differences: enlarged pixels repeat in one, JPEG's blocks in the other."""
+    here, left, right = luma[1:-1, 1:-1], luma[1:-1, :-2], luma[1:-1, 2:]
+    above, below = luma[:-2, 1:-1], luma[2:, 1:-1]
+    steps = np.log1p(np.abs(right - here)) + np.log1p(np.abs(below - here))
+    bends = np.log1p(np.abs(2 * here - left - right)) + np.log1p(np.abs(2 * here - above - below))
+    return steps, bends
 
 
-def _grid_of(detail: Float64[np.ndarray, "n n"]) -> float:
-    n = detail.shape[0]
-    power = _whole_plane(_block_spectra(detail, n)[0])
-    near, wide = (ndimage.uniform_filter(power, k, mode="wrap") * k * k for k in (5, 15))
-    ratio = (power + 1e-9) / ((wide - near) / 200 + 1e-9)
-    return float(max(0.0, np.log10(ratio[_radius(n) >= 0.1].max())))
+def _prominence(detail: Float64[np.ndarray, "t t"]) -> Float64[np.ndarray, "n n"]:
+    """Return the power at each frequency over the mean of 15x15 around it without the 5x5 next to it."""
+    tile = min(GRID_TILE, detail.shape[0] // 2 * 2)
+    power = _whole_plane(_block_spectra(detail, tile, GRID_TILES).mean(axis=0))
+    near, wide = (ndimage.uniform_filter(power, k, mode="wrap") * k**2 for k in (5, 15))
+    return (power + 1e-9) / (np.maximum(wide - near, 0.0) / (15**2 - 5**2) + 1e-9)
 
 
-def _block_spectra(plane: Float64[np.ndarray, "s s"], n: int) -> Float64[np.ndarray, "blocks n half"]:
-    """Return the power spectra of windowed blocks of `n` pixels; white noise of variance v gives v everywhere."""
-    size = plane.shape[0]
-    count = min(BLOCKS_PER_SIDE, (size - n) // (n // 2) + 1)
-    starts = np.rint(np.linspace(0, size - n, count)).astype(np.intp)
+def _peak(prominence: Float64[np.ndarray, "n n"]) -> float:
+    return float(np.log10(prominence[_radius(len(prominence)) >= LOWEST_PATTERN].max()))
+
+
+def _lattice(prominence: Float64[np.ndarray, "n n"]) -> float:
+    """Return the best square lattice's mean log prominence over its two axes and their double frequencies."""
+    n = prominence.shape[0]
+    rows, columns = _lattice_bins(n)
+    if rows.size == 0:
+        return 0.0
+    return float(np.log1p(prominence)[rows, columns].mean(axis=0).max())
+
+
+def _block_spectra(
+    plane: Float64[np.ndarray, "s s"], n: int = BLOCK, most: int = ENOUGH_BLOCKS
+) -> Float64[np.ndarray, "blocks n half"]:
+    """Return the power spectra of windowed blocks of `n` pixels, or fewer in a smaller picture.
+
+    They overlap by half; where that makes more than `most` along a side, they are spread out evenly.
+    """
+    n = min(n, plane.shape[0])
+    spare = plane.shape[0] - n
+    count = min(most, spare // (n // 2) + 1)
+    starts = np.rint(np.linspace(0, spare, count)).astype(np.intp) if count > 1 else np.array([spare // 2])
     window = _window(n)
     blocks = np.lib.stride_tricks.sliding_window_view(plane, (n, n))[np.ix_(starts, starts)].reshape(-1, n, n)
     means = (blocks * window).sum(axis=(1, 2), keepdims=True) / window.sum()
-    spectra = fft.rfft2((blocks - means) * window, workers=1)
+    spectra = np.asarray(fft.rfft2((blocks - means) * window, workers=1), dtype=np.complex128)
     return (spectra.real**2 + spectra.imag**2) / (window**2).sum()
 
 
-def _bands(spectra: Float64[np.ndarray, "blocks n half"]) -> Float64[np.ndarray, "blocks 2 directions"]:
-    """Return the mean power of the finest half octave and of the octave around 1/8 cycle per pixel, by direction."""
-    masks = _band_masks(spectra.shape[1])
-    return np.stack([[spectra[:, mask].mean(axis=1) for mask in ring] for ring in masks]).transpose(2, 0, 1)
+def _detail_and_body(
+    spectra: Float64[np.ndarray, "blocks n half"],
+) -> tuple[Float64[np.ndarray, "blocks directions"], Float64[np.ndarray, "blocks directions"]]:
+    """Return the mean power, by direction, of the finest half octave and of the octave around 1/8."""
+    detail, body = (
+        np.stack([spectra[:, mask].mean(axis=1) for mask in _sector_masks(spectra.shape[1], low, high)], axis=1)
+        for low, high in ((2**-1.5, 0.5), (2**-3.5, 2**-2.5))
+    )
+    return detail, body
+
+
+def _ring_power(
+    spectra: Float64[np.ndarray, "blocks n half"], low: float, high: float
+) -> Float64[np.ndarray, " blocks"]:
+    return spectra[:, np.logical_or.reduce(_sector_masks(spectra.shape[1], low, high))].mean(axis=1)
 
 
 def _halved(plane: Float64[np.ndarray, "s s"]) -> Float64[np.ndarray, "t t"]:
     n = plane.shape[0] // 2 * 2
-    p = plane[:n, :n]
-    return (p[0::2, 0::2] + p[1::2, 0::2] + p[0::2, 1::2] + p[1::2, 1::2]) / 4
+    return (plane[0:n:2, 0:n:2] + plane[1:n:2, 0:n:2] + plane[0:n:2, 1:n:2] + plane[1:n:2, 1:n:2]) / 4
 
 
 def _whole_plane(half: Float64[np.ndarray, "n half"]) -> Float64[np.ndarray, "n n"]:
@@ -158,28 +217,37 @@ def _whole_plane(half: Float64[np.ndarray, "n half"]) -> Float64[np.ndarray, "n 
     return np.concatenate([half, mirrored], axis=1)
 
 
-def _radius(n: int) -> Float64[np.ndarray, "n n"]:
-    frequency = np.fft.fftfreq(n)
-    return np.hypot(frequency[:, None], frequency[None])
-
-
 @lru_cache(maxsize=16)
 def _window(n: int) -> Float64[np.ndarray, "n n"]:
     rise = np.hanning(n + 1)[:n]
     return np.outer(rise, rise)
 
 
-@lru_cache(maxsize=4)
-def _band_masks(n: int) -> list[list[Bool[np.ndarray, "n half"]]]:
+@lru_cache(maxsize=16)
+def _radius(n: int) -> Float64[np.ndarray, "n n"]:
+    frequency = np.fft.fftfreq(n)
+    return np.hypot(frequency[:, None], frequency[None])
+
+
+@lru_cache(maxsize=64)
+def _sector_masks(n: int, low: float, high: float) -> tuple[Bool[np.ndarray, "n half"], ...]:
+    """Return the bins of one ring, low <= radius < high, by direction: along x, a diagonal, along y, the other."""
     fy, fx = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None]
-    radius, angle = np.hypot(fy, fx), np.arctan2(fy, fx) % np.pi
     step = np.pi / NUM_DIRECTIONS
-    sector = np.floor((angle + step / 2) % np.pi / step).astype(int)
-    rings = [(radius >= 2**-1.5) & (radius < 0.5), (radius >= 2**-3.5) & (radius < 2**-2.5)]
-    return [[ring & (sector == k) for k in range(NUM_DIRECTIONS)] for ring in rings]
+    sector = np.floor((np.arctan2(fy, fx) + step / 2) % np.pi / step).astype(np.intp)
+    radius = np.hypot(fy, fx)
+    return tuple((radius >= low) & (radius < high) & (sector == index) for index in range(NUM_DIRECTIONS))
 
 
-@lru_cache(maxsize=4)
-def _flatness_masks(n: int) -> tuple[Bool[np.ndarray, "n half"], Bool[np.ndarray, "n half"]]:
-    radius = np.hypot(np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None])
-    return radius >= 0.5, (radius >= 2**-2) & (radius < 2**-1.5)
+@lru_cache(maxsize=16)
+def _lattice_bins(n: int) -> tuple[Int64[np.ndarray, "4 lattices"], Int64[np.ndarray, "4 lattices"]]:
+    """Return rows and columns of the four bins of every square lattice, turned by any angle, that `GRID_PERIODS` allow.
+
+    Its axes are (u, v) and (-v, u) in bins, in half-bin steps over a quarter of the plane; the rest is symmetric.
+    """
+    steps = np.arange(0, n / GRID_PERIODS[0], 0.5)
+    u, v = (axis.ravel() for axis in np.meshgrid(steps[1:], steps, indexing="ij"))
+    inside = (np.hypot(u, v) >= n / GRID_PERIODS[1]) & (np.hypot(u, v) < n / GRID_PERIODS[0])
+    u, v = u[inside], v[inside]
+    columns, rows = np.stack([u, -v, 2 * u, -2 * v]), np.stack([v, u, 2 * v, 2 * u])
+    return np.rint(rows).astype(np.int64) % n, np.rint(columns).astype(np.int64) % n
