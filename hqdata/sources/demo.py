@@ -53,7 +53,7 @@ STRENGTHS: dict[str, tuple[float, float]] = {
     "scan_lines": (0.25, 0.7),
     "upsampled": (2, 5),
 }
-"""The weakest and strongest of each; for blurs, in pixels of a crop of 128."""
+"""The range of each, drawn evenly in its logarithm; for blurs, in pixels of a crop of 128."""
 PER_CROP_OF_128 = ("blur", "motion_blur")
 BLURRED = ("blur", "motion_blur", "upsampled")
 
@@ -202,7 +202,8 @@ def _face_place(width: int, height: int, crop_px: float, rng: np.random.Generato
 def _strength(plan: _Plan, rng: np.random.Generator) -> float | None:
     if plan.degradation == "none":
         return None
-    strength = rng.uniform(*STRENGTHS[plan.degradation])
+    low, high = STRENGTHS[plan.degradation]
+    strength = low * (high / low) ** rng.random()
     if plan.degradation in PER_CROP_OF_128:
         strength *= _made_crop_px(plan) / 128
     return round(float(strength), 3)
