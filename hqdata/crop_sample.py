@@ -67,21 +67,22 @@ def equalise(crop: Float32[np.ndarray, "n n 3"]) -> Float32[np.ndarray, "n n 3"]
     return cv2.sepFilter2D(crop, -1, taps, taps, borderType=cv2.BORDER_REPLICATE)
 
 
-def sample_reduced(picture: Pixels, grid: Affine, size: int) -> Float32[np.ndarray, "n n 3"]:
+def sample_reduced(picture: Pixels, grid: Affine, size: int, sharp: bool = False) -> Float32[np.ndarray, "n n 3"]:
     """Return the square sampled twice per output pixel and axis and reduced with Lanczos.
 
     The doubled grid is split into its four phases, so that the reduction is a sum of four small filters. Above two
-    pixels per output pixel the picture is smoothed first, against aliasing, and the reduction undoes that.
+    pixels per output pixel the picture is smoothed first, against aliasing, and the reduction undoes that; a `sharp`
+    picture, one that was itself reduced before, is sampled four times per axis instead.
     """
     step = float(np.hypot(grid[0, 0], grid[1, 0]))
-    smoothing = _smoothing(step)
+    smoothing = 0.0 if sharp else _smoothing(step)
     if smoothing:
         taps = np.array([smoothing, 1 - 2 * smoothing, smoothing], np.float32)
         picture = cv2.sepFilter2D(picture, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101)
-    doubled = shifted(grid, -0.25, -0.25)
-    doubled[:, :2] /= 2
-    samples = sample(picture, doubled, 2 * size)
-    first, second = _reducing_taps(smoothing, round(step, 3))
+    samples = sample(picture, _denser(grid, 4 if sharp else 2), (4 if sharp else 2) * size)
+    if sharp:
+        samples = cv2.resize(samples, (2 * size, 2 * size), interpolation=cv2.INTER_AREA)
+    first, second = _reducing_taps(smoothing, round(step, 3), sharp)
     total = np.zeros((size, size, 3), np.float32)
     for rows, y_taps in ((samples[0::2], first), (samples[1::2], second)):
         for columns, x_taps in zip(_split_columns(rows), (first, second), strict=True):
@@ -95,6 +96,12 @@ def shifted(grid: Affine, x: float, y: float) -> Affine:
     moved = grid.copy()
     moved[:, 2] += grid[:, :2] @ [x, y]
     return moved
+
+
+def _denser(grid: Affine, factor: int) -> Affine:
+    dense = shifted(grid, 0.5 / factor - 0.5, 0.5 / factor - 0.5)
+    dense[:, :2] /= factor
+    return dense
 
 
 def _split_columns(rows: Pixels) -> tuple[Pixels, Pixels]:
@@ -163,17 +170,22 @@ def _smoothing(step: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def _reducing_taps(smoothing: float, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Taps that reduce two to one, for the even and the odd samples, centred on the output's pixel."""
+def _reducing_taps(smoothing: float, step: float, averaged: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Taps that reduce two to one, for the even and the odd samples, centred on the output's pixel.
+
+    They also undo what came before: smoothing of a picture with `step` pixels per output pixel, or averaging of pairs.
+    """
+
+    def loss(frequency: np.ndarray) -> np.ndarray:
+        """Response of what came before, in cycles per sample, of which there are two per output pixel."""
+        if averaged:
+            return np.cos(np.pi * frequency / 2)
+        return 1 - 2 * smoothing * (1 - np.cos(2 * np.pi * frequency * 2 / step))
+
     half = LOBES * 2
     kernel = lanczos((np.arange(2 * half) + 0.5 - half) / 2)
-    if smoothing:
-
-        def undoing(frequency: np.ndarray) -> np.ndarray:
-            """In cycles per sample, of which there are two per output pixel."""
-            return 1 / (1 - 2 * smoothing * (1 - np.cos(2 * np.pi * frequency * 2 / step)))
-
-        kernel = np.convolve(kernel, _fitted(undoing, highest=0.3, reach=SMOOTHING_REACH))
+    if smoothing or averaged:
+        kernel = np.convolve(kernel, _fitted(lambda f: 1 / loss(f), highest=0.3, reach=SMOOTHING_REACH))
     kernel /= kernel.sum()
     offsets = np.arange(kernel.size) - (kernel.size // 2 - 1)
     reach = kernel.size // 4

@@ -48,7 +48,7 @@ def render_warped(pixels: Pixels, plan: CropPlan) -> UInt8[np.ndarray, "size siz
 def _sampled(canvas: Pixels, grid: Affine, plan: CropPlan, cubic: bool) -> np.ndarray:
     """One sample per output pixel where the enlarged canvas is smooth enough for that, four elsewhere."""
     if plan.recipe.upscale == 1:
-        return sample_reduced(canvas, grid, plan.size)
+        return sample_reduced(canvas, grid, plan.size, sharp=plan.recipe.shrink > 1)
     crop = sample(canvas.astype(np.float32, copy=False), grid, plan.size, cubic=cubic)
     return equalise(crop) if plan.recipe.upscale == 2 else crop
 
