@@ -15,13 +15,16 @@ from torch import Tensor
 
 from hqdata.crop_plan import Box, CropPlan, Mode, plan_crop
 from hqdata.pixels import to_pixel_values, to_tensor
-from hqdata.tiling import Pixels, TiledPicture, align_down
+from hqdata.tiling import chain_for
 from hqdata.weights import Network
 
-__all__ = ["FacePlan", "UpscaleWhen", "enlarged_landmarks", "face_pixels", "plan_face"]
+__all__ = ["FacePlan", "When", "enlarged_landmarks", "face_pixels", "plan_face"]
 
-UpscaleWhen = Literal["needed", "always", "never"]
+When = Literal["needed", "always", "never"]
 UPSCALE = 4
+RESTORE_BELOW = 4.0
+"""Photo pixels an output pixel, along a side, from which restoring is no longer needed: 16 and more are averaged into
+one, which leaves little of the artifacts, at 16 and more times the cost; decision 8, docs/decisions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,6 +35,8 @@ class FacePlan:
     """Corners NW, SW, SE, NE of the crop in the photo's own frame."""
     zoom: float
     """Output pixels a photo pixel."""
+    restored: bool
+    """Whether the artifact-removal network runs."""
     scale: int
     """4 where the super-resolution network runs, 1 where it does not."""
     crop: CropPlan
@@ -50,27 +55,32 @@ def plan_face(
     *,
     size: int,
     mode: Mode = "accurate",
-    when: UpscaleWhen = "needed",
+    restore_when: When = "needed",
+    upscale_when: When = "needed",
 ) -> FacePlan:
-    """Decide whether a face is enlarged, and plan its crop.
+    """Decide which networks a face goes through, and plan its crop.
 
     Args:
         landmarks: five points in the photo's frame, CelebA's order and convention.
         image_size: (height, width) of the photo.
         size: output side in pixels.
         mode: see `hqdata.align.crop_face`.
-        when: "needed" enlarges where the crop has fewer photo pixels than output pixels, "always" is the paper's way.
+        restore_when: "needed" restores where an output pixel averages less than 4 x 4 photo pixels, "always" is the
+            paper's way.
+        upscale_when: "needed" enlarges where the crop has fewer photo pixels than output pixels, "always" is the
+            paper's way.
 
     Raises:
         Refused: where no crop can be cut, see `hqdata.crop_plan.plan_crop`.
     """
     plain = plan_crop(landmarks, image_size, size, mode)
-    enlarge = when == "always" or (when == "needed" and plain.zoom > 1)
-    if not enlarge:
-        return FacePlan(quad=plain.quad, zoom=plain.zoom, scale=1, crop=plain)
-    height, width = image_size
-    crop = plan_crop(enlarged_landmarks(landmarks, UPSCALE), (UPSCALE * height, UPSCALE * width), size, mode)
-    return FacePlan(quad=plain.quad, zoom=plain.zoom, scale=UPSCALE, crop=crop)
+    restored = restore_when == "always" or (restore_when == "needed" and plain.zoom * RESTORE_BELOW > 1)
+    enlarged = upscale_when == "always" or (upscale_when == "needed" and plain.zoom > 1)
+    crop = plain
+    if enlarged:
+        points = enlarged_landmarks(landmarks, UPSCALE)
+        crop = plan_crop(points, (UPSCALE * image_size[0], UPSCALE * image_size[1]), size, mode)
+    return FacePlan(quad=plain.quad, zoom=plain.zoom, restored=restored, scale=UPSCALE if enlarged else 1, crop=crop)
 
 
 def enlarged_landmarks(landmarks: Float64[np.ndarray, "n 2"], scale: int) -> Float64[np.ndarray, "n 2"]:
@@ -94,23 +104,23 @@ def face_pixels(
     Args:
         image: the whole photo.
         plan: from `plan_face` with the same photo's size.
-        restorer: removes JPEG artifacts, or None.
+        restorer: removes JPEG artifacts; used where `plan.restored`.
         upscaler: enlarges four times; used where `plan.scale` is 4.
 
     Raises:
-        ValueError: if the plan needs an upscaler and none is given.
+        ValueError: if the plan needs a network that is not given.
         Refused: if a network gives values that are not finite.
     """
-    networks = [network for network in (restorer, upscaler if plan.scale > 1 else None) if network is not None]
     if plan.scale > 1 and upscaler is None:
-        raise ValueError("the plan enlarges the face, but upscaler is None; give one or plan with when='never'")
+        raise ValueError("the plan enlarges the face, but upscaler is None; give one or plan with upscale_when='never'")
+    if plan.restored and restorer is None:
+        raise ValueError("the plan restores the face, but restorer is None; give one or plan with restore_when='never'")
+    chosen = [(plan.restored, restorer), (plan.scale > 1, upscaler)]
+    networks = [network for wanted, network in chosen if wanted and network is not None]
     if not networks:
         left, top, right, bottom = plan.crop.box
         return image[top:bottom, left:right]
-    picture: Pixels = _Photo(image)
-    for network in networks:
-        picture = TiledPicture(picture, network, anchor=align_down(plan.source_box[:2], network.stride))
-    return to_pixel_values(picture.region(plan.crop.box))
+    return to_pixel_values(chain_for(plan.source_box, _Photo(image), networks).output_region(plan.crop.box))
 
 
 class _Photo:
@@ -123,6 +133,6 @@ class _Photo:
     def size(self) -> tuple[int, int]:
         return self._image.shape[0], self._image.shape[1]
 
-    def region(self, box: Box) -> Float32[Tensor, "1 3 h w"]:
+    def output_region(self, box: Box) -> Float32[Tensor, "1 3 h w"]:
         left, top, right, bottom = box
         return to_tensor(self._image[top:bottom, left:right])

@@ -176,7 +176,7 @@ def fit_tile(width: int, height: int, network: Network) -> int:
 
 def chain_for(
     box: Box, source: Float32[Tensor, "1 3 h w"] | Pixels, networks: Sequence[Network]
-) -> Float32[Tensor, "1 3 h w"] | Pixels:
+) -> Pixels:
     """Return the networks one after the other over `source`, each on the lattice on which `box` costs least.
 
     The lattices follow from the box, the picture's size and the networks alone, so the same call gives the same bits,
@@ -185,15 +185,14 @@ def chain_for(
     Args:
         box: the region that will be asked for, in the *source's* pixels.
         source: the photo, float32 in [-1, 1].
-        networks: in the order in which they run; with none, `source` itself comes back.
+        networks: in the order in which they run; with none, the source as it is.
 
     Raises:
         ValueError: when `box` is empty or leaves the picture.
     """
-    picture = source
-    size = (source.shape[2], source.shape[3]) if isinstance(source, Tensor) else source.size
-    _check_box(box, size)
-    for network, (anchor, tile) in zip(networks, _lattices(box, size, networks), strict=True):
+    picture: Pixels = _Array(source) if isinstance(source, Tensor) else source
+    _check_box(box, picture.size)
+    for network, (anchor, tile) in zip(networks, _lattices(box, picture.size, networks), strict=True):
         picture = TiledPicture(picture, network, anchor=anchor, tile=tile)
     return picture
 

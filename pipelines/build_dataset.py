@@ -15,7 +15,8 @@ import torch
 
 from hqdata.atomic import write_json
 from hqdata.ranking import best
-from hqdata.shards import MANIFEST_PATH, WORK_FOLDER, prune, write_index, write_manifest
+from hqdata.shards import prune, write_index, write_manifest
+from hqdata.shards.format import MANIFEST_PATH, WORK_FOLDER
 from hqdata.sources import Source, open_source
 from pipelines.clusters import open_cluster
 from pipelines.config import BuildConfig, ConfigError

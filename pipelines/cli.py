@@ -24,7 +24,9 @@ EXIT_RESUMABLE = 75
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for room in ("gan", "hqdata", "metrics", "pipelines"):
+        logging.getLogger(room).setLevel(logging.INFO)
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.Abort:
@@ -57,6 +59,7 @@ def _build_options(command: Any) -> Any:
         click.option("--landmarks", type=click.Choice(["auto", "annotations", "mtcnn"]), help="How faces are found."),
         click.option("--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]"),
         click.option("--min-face", type=float, help="Smallest crop side in photo pixels.  [default: 40]"),
+        click.option("--restore", type=click.Choice(["needed", "always", "never"]), help="When to clean up JPEG."),
         click.option("--upscale", type=click.Choice(["needed", "always", "never"]), help="When to enlarge four times."),
         click.option("--mode", type=click.Choice(["accurate", "fast", "exact"]), help="How crops are resampled."),
         click.option("--allow-subset", is_flag=True, default=None, help="Accept an incomplete CelebA folder."),
@@ -155,6 +158,7 @@ def _config(options: dict[str, Any]) -> Any:
             "faces": options["faces"],
             "min_face_px": options["min_face"],
         },
+        restore={"when": options["restore"]},
         upscale={"when": options["upscale"]},
         align={"size": options["size"], "mode": options["mode"]},
         select={"count": options["count"]},

@@ -64,8 +64,10 @@ class LandmarksConfig:
 class RestoreConfig:
     """JPEG-artifact removal."""
 
+    when: Literal["needed", "always", "never"] = "needed"
+    """`needed`: unless an output pixel averages 4 x 4 or more photo pixels. `always`: the paper's way."""
     weights: str = "dejpeg-small"
-    """Name in the weights registry, a safetensors file, or `none`."""
+    """Name of shipped weights or a safetensors file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class UpscaleConfig:
     when: Literal["needed", "always", "never"] = "needed"
     """`needed`: only where the face has fewer pixels than the output. `always`: the paper's way."""
     weights: str = "sr4-small"
-    """Name in the weights registry or a safetensors file."""
+    """Name of shipped weights or a safetensors file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from distributed import Client, Future, as_completed
 
@@ -108,7 +108,7 @@ def _outcome(future: Future, chunk: list[Item]) -> Done[Item, Any] | Failed[Item
         return Done(chunk, future.result())
     if future.status == "cancelled":
         return [chunk]
-    error = future.exception()
+    error = cast("BaseException", future.exception())
     _stop_if_systemic(error)
     if len(chunk) == 1:
         return Failed(chunk[0], f"{type(error).__name__}: {_first_line(error)}")
@@ -119,7 +119,7 @@ def _outcome(future: Future, chunk: list[Item]) -> Done[Item, Any] | Failed[Item
     return [chunk[:middle], chunk[middle:]]
 
 
-def _stop_if_systemic(error: BaseException | None) -> None:
+def _stop_if_systemic(error: BaseException) -> None:
     if isinstance(error, OSError) and error.errno in SYSTEMIC_ERRNOS:
         raise BuildStopped(f"{error}; mend that and run the same command to go on") from error
     if isinstance(error, (ImportError, AttributeError, TypeError)):
@@ -128,5 +128,5 @@ def _stop_if_systemic(error: BaseException | None) -> None:
         raise error
 
 
-def _first_line(error: BaseException | None) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0][:300]

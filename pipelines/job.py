@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hqdata.shards import WORK_FOLDER
+from hqdata.crop_plan import Mode
+from hqdata.landmarks.mtcnn_weights import WEIGHTS_SHA256
+from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
 from hqdata.weights import describe
-from pipelines.config import BuildConfig, ConfigError, LandmarksConfig
+from pipelines.config import BuildConfig, ConfigError, LandmarksConfig, RestoreConfig, UpscaleConfig
 from pipelines.ledger import fingerprint
 from pipelines.rows import ScoredFace
 
@@ -33,11 +35,10 @@ class Job:
     provider: str
     landmarks: LandmarksConfig
     limit_pixels: int
-    restore_weights: str
-    upscale_weights: str
-    upscale_when: str
+    restore: RestoreConfig
+    upscale: UpscaleConfig
     size: int
-    mode: str
+    mode: Mode
     device: str
 
     @property
@@ -65,13 +66,23 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
     if provider == "auto":
         provider = "annotations" if source.kind == "celeba" else "mtcnn"
     limit_pixels = round(config.source.limit_megapixels * 1e6)
-    find_key = fingerprint({"stage": STAGE_VERSIONS["find"], "provider": provider, "limit_pixels": limit_pixels})
+    weights = weights_in_use(config, provider)
+    detector = {name: sha256 for name, sha256 in weights.items() if name not in ("restore", "upscale")}
+    find_key = fingerprint(
+        {
+            "stage": STAGE_VERSIONS["find"],
+            "provider": provider,
+            "weights": detector,
+            "limit_pixels": limit_pixels,
+            "device": device,
+        }
+    )
     score_key = fingerprint(
         {
             "stage": STAGE_VERSIONS["score"],
             "find": find_key,
-            "weights": weights_in_use(config),
-            "when": config.upscale.when,
+            "weights": weights,
+            "when": [config.restore.when, config.upscale.when],
             "size": config.align.size,
             "mode": config.align.mode,
             "device": device,
@@ -85,20 +96,21 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
         provider=provider,
         landmarks=config.landmarks,
         limit_pixels=limit_pixels,
-        restore_weights=config.restore.weights,
-        upscale_weights=config.upscale.weights,
-        upscale_when=config.upscale.when,
+        restore=config.restore,
+        upscale=config.upscale,
         size=config.align.size,
         mode=config.align.mode,
         device=device,
     )
 
 
-def weights_in_use(config: BuildConfig) -> dict[str, str]:
-    """Return the sha256 of the weights that this build runs, by stage; empty where no network runs."""
-    restore = "" if config.restore.weights == "none" else _weights_sha256(config.restore.weights)
-    upscale = "" if config.upscale.when == "never" else _weights_sha256(config.upscale.weights)
-    return {"restore": restore, "upscale": upscale}
+def weights_in_use(config: BuildConfig, provider: str) -> dict[str, str]:
+    """Return the sha256 of every file of weights that this build runs, by what it is for."""
+    detector = {f"landmarks {name}": sha256 for name, sha256 in WEIGHTS_SHA256.items()} if provider == "mtcnn" else {}
+    networks = {"restore": config.restore, "upscale": config.upscale}
+    return detector | {
+        name: _weights_sha256(network.weights) for name, network in networks.items() if network.when != "never"
+    }
 
 
 def _weights_sha256(name_or_path: str) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from distributed import Client
 
-from hqdata.shards import WORK_FOLDER, ShardFiles, ShardLayout
+from hqdata.shards import ShardFiles, ShardLayout
+from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
 from pipelines.dask_map import BuildStopped, Failed, map_bounded
 from pipelines.job import Job, order_key, pack_key

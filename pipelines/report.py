@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hqdata.atomic import write_bytes
 from hqdata.pixels import decode_png, encode_png
+from hqdata.ranking import best
 from hqdata.record import Dropped
 from pipelines.dask_map import Done, map_bounded
 from pipelines.job import Job
@@ -41,7 +42,8 @@ class _Tile:
 def write_contact_sheet(client: Client, run: Path, known: Knowledge, chosen: Sequence[ScoredFace], job: Job) -> None:
     """Draw the best, the ones on both sides of the cut, the worst and the dropped, with ids, scores and reasons."""
     per_section = COLUMNS * ROWS_A_SECTION
-    ranked = sorted((face for face in known.faces() if face.score is not None), key=lambda face: (-face.score, face.id))
+    scores = {face.id: face.score for face in known.faces() if face.score is not None}
+    ranked = [known.scored[id] for id in best(scores, len(scores))]
     cut = len(chosen)
     around = ranked[max(0, cut - COLUMNS) : cut + COLUMNS] if cut < len(ranked) else []
     wanted = {face.id: face for face in (*ranked[:per_section], *around, *ranked[-per_section:])}

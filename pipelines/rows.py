@@ -81,6 +81,7 @@ class ScoredFace:
     """Corners NW, SW, SE, NE of the crop in the photo's frame."""
     zoom: float = 0.0
     """Output pixels a photo pixel."""
+    restored: bool = False
     upscaled: bool = False
     padded: bool = False
     pixel_sha256: str = ""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hqdata.atomic import write_json
-from hqdata.shards import WORK_FOLDER, remove_manifest
+from hqdata.shards import remove_manifest
+from hqdata.shards.format import WORK_FOLDER
 from pipelines.config import BuildConfig, ConfigError
 from pipelines.job import STAGE_VERSIONS, Job, weights_in_use
 
@@ -65,7 +66,7 @@ def describe_run(config: BuildConfig, job: Job) -> dict[str, Any]:
         "resolved": {"landmarks": job.provider, "device": job.device},
         "stage_versions": STAGE_VERSIONS,
         "keys": {"find": job.find_key, "score": job.score_key},
-        "weights_sha256": weights_in_use(config),
+        "weights_sha256": weights_in_use(config, job.provider),
         "versions": _versions(),
         "git_commit": _git_commit(),
     }

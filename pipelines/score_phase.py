@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from distributed import Client
 
@@ -70,7 +70,7 @@ class _Breaker:
             )
 
 
-def _scores(faces: Sequence[ScoredFace]) -> list[tuple[str, float]]:
+def _scores(faces: Iterable[ScoredFace]) -> list[tuple[str, float]]:
     return [(face.id, face.score) for face in faces if face.score is not None]
 
 

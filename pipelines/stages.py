@@ -6,6 +6,7 @@ before it returns, so a task that runs twice, or whose result is lost, costs tim
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import logging
@@ -18,7 +19,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from hqdata.quality import spectral_parts
 from jaxtyping import UInt8
 
 from hqdata import restore, upscale
@@ -26,8 +26,9 @@ from hqdata.align import render_crop
 from hqdata.atomic import write_bytes, write_json
 from hqdata.landmarks import LandmarkProvider, choose_faces, open_provider
 from hqdata.pixels import decode_photo, decode_png, encode_png
+from hqdata.quality import spectral_parts
 from hqdata.record import Face, Photo, PhotoRef, Refused
-from hqdata.render import face_pixels, plan_face
+from hqdata.render import FacePlan, face_pixels, plan_face
 from hqdata.shards import ShardFiles, ShardLayout, ShardRow, write_shard
 from hqdata.sources import read_bytes
 from hqdata.weights import Network
@@ -218,7 +219,7 @@ def _render_and_score(
     crop, plan = _render(photo, face, job, watch)
     with watch.step("score"):
         parts = spectral_parts(crop)
-    values = parts.as_dict()
+    values = dataclasses.asdict(parts)
     row = ScoredFace(
         photo_id=photo.ref.id,
         version=photo.ref.version,
@@ -227,6 +228,7 @@ def _render_and_score(
         parts=values,
         quad=tuple((float(x), float(y)) for x, y in plan.quad),
         zoom=float(plan.zoom),
+        restored=plan.restored,
         upscaled=plan.scale > 1,
         padded=plan.crop.padded,
         pixel_sha256=hashlib.sha256(crop.tobytes()).hexdigest(),
@@ -234,9 +236,16 @@ def _render_and_score(
     return crop, row
 
 
-def _render(photo: Photo, face: Face, job: Job, watch: Stopwatch):  # noqa: ANN202
+def _render(photo: Photo, face: Face, job: Job, watch: Stopwatch) -> tuple[UInt8[np.ndarray, "s s 3"], FacePlan]:
     tools = _tools(job)
-    plan = plan_face(face.landmarks, photo.image.shape[:2], size=job.size, mode=job.mode, when=job.upscale_when)
+    plan = plan_face(
+        face.landmarks,
+        (photo.image.shape[0], photo.image.shape[1]),
+        size=job.size,
+        mode=job.mode,
+        restore_when=job.restore.when,
+        upscale_when=job.upscale.when,
+    )
     with watch.step("networks"), torch.inference_mode():
         pixels = face_pixels(photo.image, plan, restorer=tools.restorer, upscaler=tools.upscaler)
     with watch.step("align"):
@@ -246,6 +255,8 @@ def _render(photo: Photo, face: Face, job: Job, watch: Stopwatch):  # noqa: ANN2
 
 def _shard_row(row: PackRow, job: Job) -> ShardRow:
     face = row.found.faces[row.scored.index]
+    if row.scored.score is None:
+        raise ValueError(f"{row.scored.id}: was refused and cannot be packed; select only scored faces")
     return ShardRow(
         id=row.scored.id,
         rank=row.rank,
@@ -295,8 +306,8 @@ def _pixels_match(png: bytes, pixel_sha256: str) -> bool:
 def _tools(job: Job) -> _Tools:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    restorer = None if job.restore_weights == "none" else restore.load(job.restore_weights, device=job.device)
-    upscaler = None if job.upscale_when == "never" else upscale.load(job.upscale_weights, device=job.device)
+    restorer = None if job.restore.when == "never" else restore.load(job.restore.weights, device=job.device)
+    upscaler = None if job.upscale.when == "never" else upscale.load(job.upscale.weights, device=job.device)
     return _Tools(open_provider(job.provider, device=job.device), restorer, upscaler)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from hqdata.sources.demo import ASTRONAUT_LANDMARKS
+from hqdata.sources.demo import PORTRAIT_LANDMARKS
 from skimage import data
 
 
@@ -21,7 +21,7 @@ def write_small_celeba(folder: Path, *, num_photos: int, seed: int = 0) -> None:
         matrix = np.array([[scale, 0, -scale * left], [0, scale, -scale * top]])
         photo = cv2.warpAffine(portrait, matrix, (110, 120), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT_101)
         photo = cv2.GaussianBlur(photo, (0, 0), float(rng.uniform(0.1, 1.5)))
-        points = np.rint(np.asarray(ASTRONAUT_LANDMARKS) @ matrix[:, :2].T + matrix[:, 2]).astype(int)
+        points = np.rint(np.asarray(PORTRAIT_LANDMARKS) @ matrix[:, :2].T + matrix[:, 2]).astype(int)
         name = f"{number:06d}.jpg"
         cv2.imwrite(str(folder / "img_celeba" / name), photo[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
         lines.append(f"{name}  " + "  ".join(map(str, points.ravel())))

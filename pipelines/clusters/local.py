@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import dask
+from dask import config as dask_config
 from distributed import Client, LocalCluster
 
 __all__ = ["open_local"]
@@ -31,17 +31,18 @@ SETTINGS = {
 @contextmanager
 def open_local(*, workers: int, scratch: Path) -> Iterator[Client]:
     """Yield a client of a fresh local cluster; its processes are gone when the block ends."""
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # it logs every connection at level INFO
     count = workers or len(os.sched_getaffinity(0))
     scratch.mkdir(parents=True, exist_ok=True)
     with (
-        dask.config.set(SETTINGS),
+        dask_config.set(SETTINGS),
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",
             local_directory=str(scratch),
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):
