@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-__all__ = ["Affine", "Pixels", "enlarge", "equalise", "lanczos", "sample", "sample_reduced"]
+__all__ = ["Affine", "Pixels", "denser", "enlarge", "equalise", "lanczos", "sample", "sample_reduced"]
 
 Affine = Float64[np.ndarray, "2 3"]
 """Maps an output pixel's index (x, y, 1) to an index in the sampled picture; integers are pixel centres."""
@@ -79,7 +79,7 @@ def sample_reduced(picture: Pixels, grid: Affine, size: int, sharp: bool = False
     if smoothing:
         taps = np.array([smoothing, 1 - 2 * smoothing, smoothing], np.float32)
         picture = cv2.sepFilter2D(picture, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101)
-    samples = sample(picture, _denser(grid, 4 if sharp else 2), (4 if sharp else 2) * size)
+    samples = sample(picture, denser(grid, 4 if sharp else 2), (4 if sharp else 2) * size)
     if sharp:
         samples = cv2.resize(samples, (2 * size, 2 * size), interpolation=cv2.INTER_AREA)
     first, second = _reducing_taps(smoothing, round(step, 3), sharp)
@@ -98,7 +98,8 @@ def shifted(grid: Affine, x: float, y: float) -> Affine:
     return moved
 
 
-def _denser(grid: Affine, factor: int) -> Affine:
+def denser(grid: Affine, factor: int) -> Affine:
+    """Return the grid that puts `factor` samples per axis where `grid` has one."""
     dense = shifted(grid, 0.5 / factor - 0.5, 0.5 / factor - 0.5)
     dense[:, :2] /= factor
     return dense

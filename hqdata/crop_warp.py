@@ -13,7 +13,7 @@ from PIL import Image
 
 from hqdata.crop_exact import blur_weight, padding_mask
 from hqdata.crop_plan import BLUR_SIGMA, CropPlan
-from hqdata.crop_sample import Affine, Pixels, enlarge, equalise, sample, sample_reduced, shifted
+from hqdata.crop_sample import Affine, Pixels, denser, enlarge, equalise, sample, sample_reduced, shifted
 
 __all__ = ["render_warped"]
 
@@ -26,6 +26,8 @@ BLUR_REACH = 4
 LEAST_SIGMA_PX = 4
 """A blurred copy is reduced only as far as this."""
 LEAST_SIZE_OF_COARSE_MIRROR = 512
+LEAST_SIZE_OF_SPARSE_BLUR = 96
+"""Below this the blur is narrower than two output pixels, and is worked out on a denser grid."""
 SAMPLER_REACH_PX = 3
 """Pixels beyond an index that cubic interpolation and smoothing read."""
 
@@ -42,7 +44,7 @@ def render_warped(pixels: Pixels, plan: CropPlan) -> UInt8[np.ndarray, "size siz
         # Blurred pixels are flat more often, so that the truncation takes about half as much from them.
         half = np.float32(TRUNCATION / 2)
         _fade(crop, _blurred(canvas, grid, plan.size) - half, _median_colour(part, plan) - half, plan)
-    return np.clip(np.rint(crop, out=crop), 0, 255, out=crop).astype(np.uint8)
+    return cv2.convertScaleAbs(np.maximum(crop, 0, out=crop))  # rounds half to even and clips at 255
 
 
 def _sampled(canvas: Pixels, grid: Affine, plan: CropPlan, cubic: bool) -> np.ndarray:
@@ -163,6 +165,8 @@ def _blur_margin(size: int) -> int:
 
 def _blurred(canvas: Pixels, grid: Affine, size: int) -> Float32[np.ndarray, "n n 3"]:
     """The square blurred by a fixed part of its side, from reduced copies of canvas and square."""
+    if size < LEAST_SIZE_OF_SPARSE_BLUR:
+        return cv2.resize(_blurred(canvas, denser(grid, 4), 4 * size), (size, size), interpolation=cv2.INTER_AREA)
     margin, reduction, sigma = _blur_margin(size), _blur_reduction(size), BLUR_SIGMA * size
     height, width = (max(length // reduction, 1) for length in canvas.shape[:2])
     small = canvas[: height * reduction, : width * reduction]
