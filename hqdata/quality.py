@@ -28,19 +28,19 @@ class SpectralParts:
     """Why a crop scores as it does. Compare only crops of one size."""
 
     score: float
-    """0..100, higher is better; 0 for a flat picture. The product of what each part below leaves of 100."""
+    """0..100, higher is better; 0 for a flat picture, 50 to 80 for clean photos: 100 / (1 + the faults' costs)."""
     breadth: float
     """0..1: the share of octaves, up to the finest that the pixels can hold, with the detail of a sharp photo."""
     anisotropy: float
-    """0..40 dB: what the poorest direction lacks against the mean of all; above 12 in motion blur."""
+    """0..23 dB: what the poorest direction lacks against the mean of all; 1 is natural, 7 motion blur."""
     noise: float
-    """0..255 levels: the standard deviation of noise present all over the picture; about 1 in clean photos."""
+    """0..255 levels: the standard deviation of noise that is all over the picture; below 3 in clean photos."""
     pattern: float
-    """0..5 decades of power: how far a repeating pattern (halftone, scan lines, screens) stands out; 0.3 is natural."""
+    """0..12 decades of power: how far a repeating pattern (halftone, scan lines) stands out; 0.3 is natural."""
     grid: float
-    """0..5 decades of power: how regularly steps between pixels repeat, as in enlarged pixels; 1.1 is natural."""
+    """0..12 decades of power: how regularly steps between pixels repeat, as in enlarged pixels; 1.1 is natural."""
     blocks: float
-    """0..9 nats of power: how well detail fits a lattice, as JPEG's blocks do at any angle; 1.4 is natural."""
+    """0..30 nats of power: how well detail fits a lattice, as JPEG's blocks do at any angle; 1.4 is natural."""
 
 
 def spectral_quality(crop: UInt8[np.ndarray, "s s 3"]) -> float:
@@ -64,7 +64,7 @@ def spectral_parts(crop: UInt8[np.ndarray, "s s 3"]) -> SpectralParts:
     measured = spectrum.measure(crop)
     missing = measured.missing_db
     return SpectralParts(
-        score=_rounded(0.0 if crop.min() == crop.max() else _score(measured)),
+        score=_rounded(0.0 if bool((crop == crop[0, 0]).all()) else _score(measured)),
         breadth=_rounded(1 - float(missing.mean()) / spectrum.DEEPEST_DB),
         anisotropy=_rounded(_anisotropy_db(measured)),
         noise=_rounded(measured.noise_levels),
@@ -88,10 +88,10 @@ def _score(measured: spectrum.Measured) -> float:
     """Return 0..100: every part costs nothing while it is natural and ever more beyond."""
     cost = (
         float(measured.missing_db.mean(axis=1).sum()) / 6
-        + _excess(_anisotropy_db(measured), natural=8.0, width=2.0)
+        + _excess(_anisotropy_db(measured), natural=6.0, width=2.0)
         + _excess(measured.noise_levels, natural=3.5, width=1.0)
-        + _excess(measured.pattern, natural=0.55, width=0.07)
-        + _excess(measured.steps, natural=1.6, width=0.1)
+        + _excess(measured.pattern, natural=0.55, width=0.14)
+        + _excess(measured.steps, natural=1.6, width=0.2)
         + _excess(measured.blocks, natural=1.8, width=0.2)
     )
     return 100.0 / (1.0 + cost)

@@ -29,6 +29,11 @@ ROUNDING_POWER = 0.02
 
 NATURAL_DROP_DB = 21.0
 """Drop from the octave around 1/8 to the finest half octave, measured 15 to 23 in sharp photos at any scale."""
+FAINTEST_BODY = 300.0
+"""Least power around 1/8 that a photo of anything has in its busiest blocks: a third of the faintest of 85 crops.
+
+Without it an almost flat picture would lack no detail, because none would be expected of it.
+"""
 SOFT_DB, DEEPEST_DB = 2.0, 30.0
 """Softness of the corner at `NATURAL_DROP_DB`, and the deficit at which an octave counts as absent."""
 NOISE_MARGIN = 1.6
@@ -122,7 +127,7 @@ def _missing_db(
         spectra = _block_spectra(luma, most=MANY_BLOCKS)
     # The strongest coarser octave says how much detail to expect: blur takes the fine ones, never the coarse.
     expected = np.maximum.accumulate(np.array(coarse)[::-1])[::-1]
-    drop = _decibels(expected)[:, None] - _decibels(np.stack(fine)) - NATURAL_DROP_DB
+    drop = _decibels(np.maximum(expected, FAINTEST_BODY))[:, None] - _decibels(np.stack(fine)) - NATURAL_DROP_DB
     return np.minimum(SOFT_DB * np.logaddexp(0.0, drop / SOFT_DB), DEEPEST_DB)
 
 
