@@ -20,7 +20,6 @@ from hqdata.shards.format import MANIFEST_PATH, WORK_FOLDER
 from hqdata.sources import Source, open_source
 from pipelines.clusters import open_cluster
 from pipelines.config import BuildConfig, ConfigError
-from pipelines.dask_map import BuildStopped
 from pipelines.job import Job, make_job
 from pipelines.knowledge import Knowledge
 from pipelines.pack_phase import PackPlan, pack_missing, plan_shards
@@ -66,7 +65,7 @@ def build_dataset(config: BuildConfig, run: Path) -> BuildSummary:
             _evict(job, keep={face.id for face in chosen})
             write_tables(run, known, chosen, source.attribute_names)
             if not chosen:
-                raise BuildStopped(f"none of {len(refs)} photos gave a usable face; {run / DROPPED_PATH} says why")
+                logger.warning("none of %d photos gave a usable face; %s says why", len(refs), run / DROPPED_PATH)
             plan = plan_shards(chosen, known, job, source, config.pack.rows_per_shard)
             pack_missing(client, plan, job, stats)
             write_contact_sheet(client, run, known, chosen, job)
@@ -116,7 +115,7 @@ def _finish(
     run: Path, plan: PackPlan, known: Knowledge, chosen: Sequence[ScoredFace], config: BuildConfig, stats: Stats
 ) -> None:
     """Commit: index, no stale files, and the manifest as the last file of all."""
-    write_index(run, plan.files())
+    write_index(run, plan.files(), size=plan.layout.size)
     prune(run, plan.files())
     write_json(run / STATS_PATH, stats.to_json(known, list(chosen)))
     write_manifest(run, [file for shard in plan.files() for file in shard.files])

@@ -83,7 +83,9 @@ def score_chunk(tasks: Sequence[PhotoTask], job: Job, threshold: float) -> Chunk
 
     Raises:
         OSError: when the run folder cannot be written. A bad photo never raises; it becomes a row with a reason.
+        BuildStopped: when weights or the detector cannot be loaded.
     """
+    _tools(job)
     watch = Stopwatch()
     found: list[FoundPhoto] = []
     scored: list[ScoredFace] = []
@@ -306,6 +308,13 @@ def _pixels_match(png: bytes, pixel_sha256: str) -> bool:
 def _tools(job: Job) -> _Tools:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    try:
+        return _open_tools(job)
+    except (ValueError, OSError) as error:
+        raise BuildStopped(f"a worker cannot load what it needs: {error}") from error
+
+
+def _open_tools(job: Job) -> _Tools:
     restorer = None if job.restore.when == "never" else restore.load(job.restore.weights, device=job.device)
     upscaler = None if job.upscale.when == "never" else upscale.load(job.upscale.weights, device=job.device)
     return _Tools(open_provider(job.provider, device=job.device), restorer, upscaler)

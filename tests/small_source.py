@@ -4,8 +4,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from hqdata.sources.demo import PORTRAIT_LANDMARKS
 from skimage import data
+
+from hqdata.sources.demo import PORTRAIT_LANDMARKS
 
 
 def write_small_celeba(folder: Path, *, num_photos: int, seed: int = 0) -> None:
@@ -14,7 +15,10 @@ def write_small_celeba(folder: Path, *, num_photos: int, seed: int = 0) -> None:
     portrait = data.astronaut()
     (folder / "img_celeba").mkdir(parents=True)
     (folder / "Anno").mkdir()
-    lines = [str(num_photos), "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y ..."]
+    lines = [
+        str(num_photos),
+        "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y",
+    ]
     for number in range(1, num_photos + 1):
         scale = rng.uniform(0.35, 0.6)
         left, top = rng.uniform(60, 130), rng.uniform(0, 20)

@@ -46,19 +46,25 @@ class Index:
         return list(self.ids[start : start + self.data[shard].rows])
 
 
-def write_index(run: Path, shards: Sequence[ShardFiles]) -> FileRecord:
+def write_index(run: Path, shards: Sequence[ShardFiles], *, size: int | None = None) -> FileRecord:
     """Write RUN/tensors/index.json over all shards of the run; return its record for the manifest.
 
+    Args:
+        run: the run folder.
+        shards: all of them, in any order; none for a run in which nothing was chosen.
+        size: side of the crops in pixels, needed only where there are no shards.
+
     Raises:
-        ValueError: if a shard is missing or comes twice, the shards disagree in size, or an id is in two of them.
+        ValueError: if a shard is missing or comes twice, the shards disagree in size, or an id is in two of them,
+            or if there is neither a shard nor a size.
     """
     ordered = sorted(shards, key=lambda files: files.shard)
-    _check_together(ordered)
-    levels = levels_of(ordered[0].size)
+    size = _common_size(ordered, size)
+    levels = levels_of(size)
     index = {
         "format": INDEX_FORMAT,
         "version": VERSION,
-        "size": ordered[0].size,
+        "size": size,
         "num_rows": sum(files.num_rows for files in ordered),
         "levels": {
             level_name(level): {
@@ -117,6 +123,15 @@ def _parsed(value: Mapping[str, Any]) -> Index:
 
 def _indexed(entries: Sequence[Mapping[str, Any]]) -> tuple[IndexedFile, ...]:
     return tuple(IndexedFile(path=entry["path"], rows=entry["rows"]) for entry in entries)
+
+
+def _common_size(ordered: Sequence[ShardFiles], size: int | None) -> int:
+    if ordered:
+        _check_together(ordered)
+        return ordered[0].size
+    if size is None:
+        raise ValueError("shards must not be empty without size; give the side of the crops in pixels")
+    return size
 
 
 def _check_together(ordered: Sequence[ShardFiles]) -> None:
