@@ -22,7 +22,7 @@ OVERSAMPLING = 4
 def render_exact(pixels: UInt8[np.ndarray, "h w 3"], plan: CropPlan) -> UInt8[np.ndarray, "size size 3"]:
     """Return the reference recipe's crop, pixel for pixel.
 
-    About 0.7 s for 1024 px, up to 10 s and some 100 bytes per canvas pixel where padding is needed.
+    About 0.7 s for 1024 px, up to 20 s and 50 bytes per canvas pixel where padding is needed.
 
     Args:
         pixels: the picture's pixels within `plan.box`.

@@ -26,8 +26,8 @@ BLUR_REACH = 4
 LEAST_SIGMA_PX = 4
 """A blurred copy is reduced only as far as this."""
 LEAST_SIZE_OF_COARSE_MIRROR = 512
-LEAST_SIZE_OF_SPARSE_BLUR = 96
-"""Below this the blur is narrower than two output pixels, and is worked out on a denser grid."""
+LEAST_SIZE_OF_SPARSE_BLUR = 160
+"""Below this the blur is narrower than about three output pixels, and is worked out on a denser grid."""
 SAMPLER_REACH_PX = 3
 """Pixels beyond an index that cubic interpolation and smoothing read."""
 
