@@ -20,7 +20,7 @@ from pipelines.progress import Progress
 from pipelines.rows import PackRow, ScoredFace
 from pipelines.stages import pack_shard
 from pipelines.stats import Stats
-from pipelines.tables import score_parts
+from pipelines.tables import SCORE_PARTS
 
 __all__ = ["PackPlan", "pack_missing", "plan_shards"]
 
@@ -62,7 +62,7 @@ def plan_shards(
     rows.sort(key=lambda row: order_key(row.scored.id))
     shards = list(_even(rows, math.ceil(len(rows) / rows_per_shard)))
     layout = ShardLayout(
-        size=job.size, num_shards=max(1, len(shards)), parts=score_parts(chosen), attributes=source.attribute_names
+        size=job.size, num_shards=max(1, len(shards)), parts=SCORE_PARTS, attributes=source.attribute_names
     )
     key = pack_key(job, list(chosen), rows_per_shard, source.attribute_names)
     return PackPlan(key, layout, shards, _written(job, key))

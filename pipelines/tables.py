@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hqdata.atomic import atomic_path
+from hqdata.quality import SpectralParts
 from hqdata.record import Dropped
 from pipelines.knowledge import Knowledge
 from pipelines.rows import ScoredFace
 
-__all__ = ["DROPPED_PATH", "SCORES_PATH", "SELECTED_PATH", "score_parts", "write_tables"]
+__all__ = ["DROPPED_PATH", "SCORES_PATH", "SCORE_PARTS", "SELECTED_PATH", "write_tables"]
 
 SCORES_PATH = "scores.parquet"
 SELECTED_PATH = "selected.parquet"
 DROPPED_PATH = "dropped.parquet"
+SCORE_PARTS = tuple(field.name for field in dataclasses.fields(SpectralParts) if field.name != "score")
+"""What the score is made of, in the order of the columns."""
 ARROW_TYPES = {bool: pa.bool_(), float: pa.float64(), int: pa.int64(), str: pa.string()}
 
 
@@ -32,19 +36,14 @@ def write_tables(run: Path, known: Knowledge, chosen: Sequence[ScoredFace], colu
         columns: names and types of the source's attributes.
     """
     faces = known.faces()
-    _write(run / SCORES_PATH, _score_rows(known, faces), _scores_schema(score_parts(faces), columns))
+    _write(run / SCORES_PATH, _score_rows(known, faces), _scores_schema(columns))
     selected = ({"rank": rank, "id": face.id, "score": face.score} for rank, face in enumerate(chosen))
     schema = pa.schema([("rank", pa.int64()), ("id", pa.string()), ("score", pa.float64())])
     _write(run / SELECTED_PATH, selected, schema)
     _write(run / DROPPED_PATH, map(_dropped_row, known.dropped()), _dropped_schema())
 
 
-def score_parts(faces: Iterable[ScoredFace]) -> tuple[str, ...]:
-    """Return the names of the score's parts."""
-    return next((tuple(face.parts) for face in faces if face.parts), ())
-
-
-def _scores_schema(parts: Sequence[str], columns: Mapping[str, type]) -> pa.Schema:
+def _scores_schema(columns: Mapping[str, type]) -> pa.Schema:
     return pa.schema(
         [
             ("id", pa.string()),
@@ -53,7 +52,7 @@ def _scores_schema(parts: Sequence[str], columns: Mapping[str, type]) -> pa.Sche
             ("status", pa.string()),
             ("reason", pa.string()),
             ("score", pa.float64()),
-            *((part, pa.float64()) for part in parts),
+            *((part, pa.float64()) for part in SCORE_PARTS),
             ("landmarks", pa.list_(pa.float64(), 10)),
             ("landmark_source", pa.string()),
             ("landmark_confidence", pa.float64()),
