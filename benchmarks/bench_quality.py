@@ -29,7 +29,7 @@ from hqdata.pixels import decode_photo
 from hqdata.quality import spectral_quality
 from hqdata.record import Refused
 from hqdata.sources import degradations
-from hqdata.sources.demo import write_demo_source
+from hqdata.sources.demo import STRENGTHS, write_demo_source
 
 SMALLEST_REDUCTION, LARGEST_REDUCTION = 3.0, 8.0
 SHIPPED = ("astronaut", "camera", "coffee", "hubble_deep_field", "moon", "retina", "rocket", "stereo_motorcycle")
@@ -175,15 +175,30 @@ def print_photos(crops: dict[str, np.ndarray]) -> None:
 
 def print_demo(num_photos: int) -> None:
     groups: dict[str, list[float]] = defaultdict(list)
+    below: dict[str, list[bool]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         truth = write_demo_source(Path(folder) / "demo", num_photos=num_photos)
         for photo in json.loads(truth.read_text())["photos"]:
             image = decode_photo((truth.parent / "img_celeba" / f"{photo['id']}.jpg").read_bytes())
             crop = crop_face(image, np.array(photo["landmarks"], dtype=np.float64), DEMO_SIZE)
             groups[demo_group(photo)].append(spectral_quality(crop))
+            if demo_group(photo) == "pristine":
+                for name, won in spoilt_below(crop, int(photo["id"])):
+                    below[name].append(won)
     print(f"demo source of {num_photos} photos at {DEMO_SIZE} px")
     for name in sorted(groups):
         print(f"{name:28} n={len(groups[name]):4} AUC {auc(groups['pristine'], groups[name]):.4f}")
+    print("pristine demo crops, spoilt at random strengths of the demo source: share below their own original")
+    print(", ".join(f"{name} {np.mean(won):.3f}" for name, won in below.items()) + f" (n={len(groups['pristine'])})")
+
+
+def spoilt_below(crop: np.ndarray, seed: int) -> Iterator[tuple[str, bool]]:
+    """Yield each of the demo source's degradations with whether it lowered the score of `crop`."""
+    original = spectral_quality(crop)
+    for index, (name, limits) in enumerate(sorted(STRENGTHS.items())):
+        rng = np.random.default_rng([seed, index])
+        spoilt = degradations.DEGRADATIONS[name](crop, float(rng.uniform(*limits)), rng)
+        yield name, spectral_quality(spoilt) < original
 
 
 def demo_group(photo: dict) -> str:

@@ -88,7 +88,7 @@ def _score(measured: spectrum.Measured) -> float:
     """Return 0..100: every part costs nothing while it is natural and ever more beyond."""
     cost = (
         float(measured.missing_db.mean(axis=1).sum()) / 6
-        + _excess(_anisotropy_db(measured), natural=6.0, width=2.0)
+        + _excess(_anisotropy_db(measured), natural=5.0, width=1.5)
         + _excess(measured.noise_levels, natural=3.5, width=1.0)
         + _excess(measured.pattern, natural=0.55, width=0.14)
         + _excess(measured.steps, natural=1.6, width=0.2)
