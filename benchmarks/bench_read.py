@@ -27,12 +27,11 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.data import DataLoader
 
+from hqdata.png import decode_png, encode_png
 from hqdata.shards import (
     ShardDataset,
     ShardLayout,
     ShardRow,
-    decode_png,
-    encode_png,
     open_dataset,
     write_index,
     write_manifest,

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from hqdata.atomic import write_bytes
-from hqdata.pixels import decode_png, encode_png
+from hqdata.png import decode_png, encode_png
 from hqdata.ranking import best
 from hqdata.record import Dropped
 from pipelines.dask_map import Done, map_bounded

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +24,8 @@ from hqdata import restore, upscale
 from hqdata.align import render_crop
 from hqdata.atomic import write_bytes, write_json
 from hqdata.landmarks import LandmarkProvider, choose_faces, open_provider
-from hqdata.pixels import decode_photo, decode_png, encode_png
+from hqdata.pixels import decode_photo
+from hqdata.png import decode_png, encode_png, pixel_sha256
 from hqdata.quality import spectral_parts
 from hqdata.record import Face, Photo, PhotoRef, Refused
 from hqdata.render import FacePlan, face_pixels, plan_face
@@ -233,7 +233,7 @@ def _render_and_score(
         restored=plan.restored,
         upscaled=plan.scale > 1,
         padded=plan.crop.padded,
-        pixel_sha256=hashlib.sha256(crop.tobytes()).hexdigest(),
+        pixel_sha256=pixel_sha256(crop),
     )
     return crop, row
 
@@ -297,10 +297,10 @@ def _crop_png(row: PackRow, job: Job) -> bytes:
     return png
 
 
-def _pixels_match(png: bytes, pixel_sha256: str) -> bool:
+def _pixels_match(png: bytes, expected: str) -> bool:
     try:
-        return hashlib.sha256(decode_png(png).tobytes()).hexdigest() == pixel_sha256
-    except (Refused, ValueError):
+        return pixel_sha256(decode_png(png)) == expected
+    except ValueError:
         return False
 
 

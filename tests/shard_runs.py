@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hqdata.shards import ShardLayout, ShardRow, encode_png, pixel_sha256, write_index, write_manifest, write_shard
+from hqdata.png import encode_png, pixel_sha256
+from hqdata.shards import ShardLayout, ShardRow, write_index, write_manifest, write_shard
 
 LAYOUT = ShardLayout(size=16, num_shards=2, parts=("breadth", "noise"), attributes={"Male": int, "camera": str})
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from hqdata.shards.format import FileRecord, Problem, ShardFiles
 from hqdata.shards.index import write_index
 from hqdata.shards.manifest import read_manifest, remove_manifest, write_manifest
-from hqdata.shards.png import decode_png, encode_png, pixel_sha256
 from hqdata.shards.rows import ShardLayout, ShardRow
 from hqdata.shards.verify import verify_run
 from hqdata.shards.writer import prune, write_shard
@@ -27,10 +26,7 @@ __all__ = [
     "ShardFiles",
     "ShardLayout",
     "ShardRow",
-    "decode_png",
-    "encode_png",
     "open_dataset",
-    "pixel_sha256",
     "prune",
     "read_manifest",
     "remove_manifest",

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hqdata.png import decode_png, pixel_sha256
 from hqdata.resample import box_pyramid
 from hqdata.shards.format import INDEX_PATH, SELECTED_PATH, Problem
 from hqdata.shards.index import Index, IndexedFile, read_index
-from hqdata.shards.png import decode_png, pixel_sha256
 from hqdata.shards.tensors import map_images, read_header
 
 __all__ = ["check_agreement"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from hqdata.atomic import json_bytes
 from hqdata.shards.agreement import check_agreement
 from hqdata.shards.format import INDEX_PATH, MANIFEST_PATH, SELECTED_PATH, WORK_FOLDER, FileRecord, Problem
 from hqdata.shards.hashing import sha256_of
@@ -46,7 +46,7 @@ def _check_manifest(run: Path, records: dict[str, FileRecord]) -> list[Problem]:
         for path in REQUIRED_PATHS
         if path not in records
     ]
-    if json.loads((run / MANIFEST_PATH).read_bytes()) != manifest_json(records):
+    if (run / MANIFEST_PATH).read_bytes() != json_bytes(manifest_json(records)):
         problems.append(Problem(path=MANIFEST_PATH, what=f"has been changed since it was written; {REMEDY}"))
     return problems
 

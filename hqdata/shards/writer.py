@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hqdata.atomic import atomic_path
+from hqdata.png import decode_png, pixel_sha256
 from hqdata.resample import box_pyramid
 from hqdata.shards.format import (
     DATA_FOLDER,
@@ -28,7 +29,6 @@ from hqdata.shards.format import (
 )
 from hqdata.shards.hashing import HashedFile
 from hqdata.shards.parquet import ParquetShard
-from hqdata.shards.png import decode_png, pixel_sha256
 from hqdata.shards.rows import ShardLayout, ShardRow
 from hqdata.shards.tensors import TensorShard
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from skimage.data import astronaut
 
-from hqdata.pixels import decode_photo, decode_png, encode_png, to_image, to_pixel_values, to_tensor
+from hqdata.pixels import to_image, to_pixel_values, to_tensor
 
 
 def small():
@@ -59,34 +59,3 @@ def test_nan_and_infinity_are_refused(bad):
 def test_wrong_tensor_shape_is_refused(shape):
     with pytest.raises(ValueError, match=r"shape \(1, 3, h, w\)"):
         to_pixel_values(torch.zeros(shape))
-
-
-# ---- PNG
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 3, 3), (64, 64, 3)])
-def test_png_round_trip_is_lossless(shape):
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    assert np.array_equal(decode_png(encode_png(image)), image)
-    assert np.array_equal(decode_photo(encode_png(image)), image)
-
-
-def test_equal_pixels_give_equal_png_bytes_whatever_their_layout():
-    mirrored = small()[:, ::-1]
-    assert encode_png(mirrored) == encode_png(np.ascontiguousarray(mirrored))
-
-
-@pytest.mark.parametrize(
-    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
-)
-def test_png_of_other_arrays_is_refused(image):
-    with pytest.raises(ValueError, match=r"uint8 of shape \(h, w, 3\)"):
-        encode_png(image)
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"text", encode(small(), "JPEG"), encode(small()[:, :, 0], "PNG"), encode_png(small())[:200]]
-)
-def test_decode_png_refuses_other_bytes(data):
-    with pytest.raises(ValueError, match="PNG"):
-        decode_png(data)

@@ -15,7 +15,7 @@ import pytest
 from hostile_photos import write_hostile_folder
 from small_source import write_small_celeba
 
-from hqdata.pixels import decode_png, encode_png
+from hqdata.png import decode_png, encode_png
 from hqdata.shards import open_dataset, verify_run
 from pipelines.build_dataset import build_dataset
 from pipelines.config import BuildConfig, load_config

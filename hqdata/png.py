@@ -1,4 +1,4 @@
-"""The lossless picture inside a Parquet row: an 8-bit RGB PNG."""
+"""Crops as lossless PNGs: the one codec of caches, Parquet rows and reports; strangers' files are `hqdata.pixels`'."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from jaxtyping import UInt8
 
 __all__ = ["decode_png", "encode_png", "pixel_sha256"]
 
-# Level 1 with the run-length strategy: 58 ms and 42 % of the raw size for a smooth 1024x1024 picture, where Pillow's
-# level 1 takes 85 ms and 53 %.
-ENCODING = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-
-
+PARAMETERS = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH),
+)
+"""As small as level 6 on photos and several times faster; one fixed row filter saves a quarter of the search's time."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNK_OVERHEAD = 12
 """Bytes of a chunk's length, name and checksum."""
@@ -24,30 +25,42 @@ COLOUR_RGB = 2
 
 
 def encode_png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Return the RGB picture as a PNG; equal pixels give equal bytes with one version of OpenCV."""
-    return cv2.imencode(".png", image[:, :, ::-1], ENCODING)[1].tobytes()
+    """Return `image` as a lossless PNG; equal pixels give equal bytes with the same version of OpenCV.
+
+    Raises:
+        ValueError: unless the image is uint8 with three channels and at least one pixel.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"image must be uint8 of shape (h, w, 3), got {image.dtype} of shape {image.shape}")
+    written, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), PARAMETERS)
+    if not written:
+        raise ValueError(f"OpenCV cannot write a PNG of shape {image.shape}")
+    return data.tobytes()
 
 
-def decode_png(png: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Return the pixels, RGB.
+def decode_png(png: bytes, size: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the pixels, RGB, of a PNG as `encode_png` writes them.
 
     Every chunk's checksum is compared first: neither OpenCV nor Pillow notices a flipped bit or a cut tail by itself.
 
     Raises:
-        ValueError: if `png` is damaged, is no PNG, or has other than `size` x `size` pixels of 8-bit RGB.
+        ValueError: if `png` is damaged, is no PNG of 8-bit RGB, or has other than `size` x `size` pixels where that is
+            given.
     """
     if not png.startswith(SIGNATURE):
         raise ValueError(f"is no PNG: it begins with {png[:8]!r}")
     chunks = _checked_chunks(png)
     width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
-    if (width, height, depth, colour) != (size, size, 8, COLOUR_RGB) or b"tRNS" in chunks:
+    wanted = (width, height) if size is None else (size, size)
+    if (width, height, depth, colour) != (*wanted, 8, COLOUR_RGB) or b"tRNS" in chunks:
         raise ValueError(
-            f"must be a {size}x{size} PNG of 8-bit RGB, got {width}x{height} of {depth} bits and colour type {colour}"
+            f"must be a {wanted[0]}x{wanted[1]} PNG of 8-bit RGB, got {width}x{height} of {depth} bits"
+            f" and colour type {colour}"
         )
     image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape != (size, size, 3):
+    if image is None or image.shape != (height, width, 3):
         raise ValueError("is a PNG that cannot be decoded")
-    return np.ascontiguousarray(image[:, :, ::-1])
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def pixel_sha256(image: UInt8[np.ndarray, "h w 3"]) -> str:

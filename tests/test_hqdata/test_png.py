@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from hqdata.shards import decode_png, encode_png
+from hqdata.png import decode_png, encode_png
 
 
 def png_of(image):
@@ -62,3 +62,22 @@ def test_a_cut_tail_is_refused(length):
 def test_trailing_bytes_are_refused():
     with pytest.raises(ValueError, match="bytes after its end"):
         decode_png(SMALL_PNG + b"x", 4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 3, 3), (64, 64, 3)])
+def test_a_png_of_any_shape_comes_back(shape: tuple[int, int, int]):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    assert np.array_equal(decode_png(encode_png(image)), image)
+
+
+def test_equal_pixels_give_equal_bytes_whatever_their_layout():
+    mirrored = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)[:, ::-1]
+    assert encode_png(mirrored) == encode_png(np.ascontiguousarray(mirrored))
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_encoding_other_arrays_is_refused(image: np.ndarray):
+    with pytest.raises(ValueError, match=r"uint8 of shape \(h, w, 3\)"):
+        encode_png(image)
