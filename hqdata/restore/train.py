@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
-from torch import Tensor
+from jaxtyping import UInt8
+from torch.nn import functional
 
 from hqdata.restore.apply import DEFAULT, load
 from hqdata.restore.checkpoint import Average, load_state, save_state
@@ -28,8 +28,6 @@ from hqdata.weights import Network, save_network
 
 __all__ = ["Settings", "cosine_rate", "train"]
 
-ERROR_FLOOR = 2 / 255
-"""One grey level: added to the error before, which is none for clean pictures."""
 LOG_IMAGES = 1600
 SAVE_IMAGES = 3200
 
@@ -81,7 +79,7 @@ def train(photos: Path, run: Path, settings: Settings, start: Network | None = N
         average.update(network, images, settings.batch)
         if images % LOG_IMAGES == 0:
             speed = (images - first) / (time.monotonic() - begun)
-            _LOGGER.info("%d images, %.1f images/s, relative error %.4f", images, speed, float(np.mean(losses)))
+            _LOGGER.info("%d images, %.1f images/s, error %.4f", images, speed, float(np.mean(losses)))
             losses.clear()
         if images % SAVE_IMAGES == 0 or images >= settings.images:
             save_state(
@@ -115,24 +113,12 @@ def _step(
         group["lr"] = cosine_rate(images, settings.images, settings.rate)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         restored = network(given)
-    loss = _relative_error(restored.float(), given, target)
+    loss = functional.l1_loss(restored.float(), target)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
     optimizer.step()
     return float(loss.detach())
-
-
-def _relative_error(
-    restored: Float32[Tensor, "n 3 h w"], given: Float32[Tensor, "n 3 h w"], target: Float32[Tensor, "n 3 h w"]
-) -> Float32[Tensor, ""]:
-    """Return the mean over pictures of the error after restoring as a share of the error before.
-
-    A plain mean would let the worst pictures decide, and the network would then harm the good ones.
-    """
-    after = (restored - target).abs().mean((1, 2, 3))
-    before = (given - target).abs().mean((1, 2, 3))
-    return (after / (before + ERROR_FLOOR)).mean()
 
 
 def _draw(
