@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/hqdata demo-source $(DEMO)/source --photos 200
-	$(BIN)/hqdata build --source $(DEMO)/source --out $(DEMO)/run --config pipelines/configs/demo.toml
+	$(BIN)/hqdata build --source $(DEMO)/source --out $(DEMO)/run --config demo
 	$(BIN)/hqdata verify $(DEMO)/run --deep
 	$(BIN)/hqdata inspect $(DEMO)/run --truth $(DEMO)/source/truth.json
 

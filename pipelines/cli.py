@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 75 interrupted and resumable.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -29,10 +30,9 @@ def main() -> NoReturn:
         logging.getLogger(room).setLevel(logging.INFO)
     try:
         sys.exit(cli.main(standalone_mode=False))
-    except click.exceptions.Abort:
-        _fail("interrupted; finished work is kept, run the same command to go on", EXIT_RESUMABLE)
-    except KeyboardInterrupt:
-        _fail("interrupted; finished work is kept, run the same command to go on", EXIT_RESUMABLE)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("hqdata: interrupted; finished work is kept, run the same command to go on", err=True)
+        os._exit(EXIT_RESUMABLE)  # a cluster interrupted while it starts would print tracebacks at a normal exit
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -65,7 +65,11 @@ def _build_options(command: Any) -> Any:
         click.option("--allow-subset", is_flag=True, default=None, help="Accept an incomplete CelebA folder."),
         click.option("--workers", type=int, help="Worker processes; 0 is one a core."),
         click.option(
-            "--config", "files", type=click.Path(path_type=Path), multiple=True, help="TOML file; repeatable."
+            "--config",
+            "files",
+            type=click.Path(path_type=Path),
+            multiple=True,
+            help="TOML file, or demo or celebahq; repeatable.",
         ),
         click.option(
             "--set", "assignments", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting; repeatable."

@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+SHIPPED = Path(__file__).parent / "configs"
+
+
 class ConfigError(ValueError):
     """A setting is unknown, of the wrong type or out of range."""
 
@@ -159,7 +162,7 @@ def load_config(
     """Merge defaults, TOML files, `section.key=value` assignments and explicit sections into one config.
 
     Args:
-        files: TOML files, later ones win.
+        files: TOML files, or names of shipped ones such as "celebahq"; later ones win.
         assignments: strings such as "select.count=1000"; the value is read as TOML, a bare word as a string.
         sections: values from the command line by section; None values are left out.
 
@@ -204,11 +207,15 @@ def parse_assignment(text: str) -> dict[str, dict[str, Any]]:
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
+    shipped = SHIPPED / f"{file}.toml"
+    if not file.exists() and shipped.is_file():
+        file = shipped
     try:
         with file.open("rb") as stream:
             return tomllib.load(stream)
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give the path of a TOML file") from error
+        known = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give a TOML file or one of {known}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
 

@@ -114,14 +114,14 @@ def weights_in_use(config: BuildConfig, provider: str) -> dict[str, str]:
 
 
 def _weights_sha256(name_or_path: str) -> str:
-    if not name_or_path.endswith(".safetensors"):
-        return describe(name_or_path)["sha256"]
     try:
+        if not name_or_path.endswith(".safetensors"):
+            return describe(name_or_path)["sha256"]
         return hashlib.sha256(Path(name_or_path).read_bytes()).hexdigest()
+    except ValueError as error:
+        raise ConfigError(f"{error}, or give a .safetensors file") from error
     except OSError as error:
-        raise ConfigError(
-            f"{name_or_path}: weights cannot be read ({error.strerror}); give an existing file"
-        ) from error
+        raise ConfigError(f"{name_or_path}: weights cannot be read ({error.strerror}), give another file") from error
 
 
 def pack_key(job: Job, chosen: list[ScoredFace], rows_per_shard: int, columns: Mapping[str, Any]) -> str:

@@ -42,6 +42,11 @@ def test_a_bad_file_is_refused_with_the_name(tmp_path: Path, text: str, message:
         load_config([file])
 
 
+@pytest.mark.parametrize(("name", "size"), [("demo", 128), ("celebahq", 1024)])
+def test_a_shipped_config_is_found_by_its_name(name: str, size: int):
+    assert load_config([Path(name)]).align.size == size
+
+
 def test_a_missing_file_is_refused_with_its_path(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
         load_config([tmp_path / "none.toml"])
