@@ -21,13 +21,16 @@ from torch.nn import functional
 
 from hqdata.restore.apply import DEFAULT, load
 from hqdata.restore.checkpoint import Average, load_state, save_state
-from hqdata.restore.degrade import BORDER, draw_jpeg
+from hqdata.restore.degrade import BORDER, add_noise, draw_jpeg
 from hqdata.restore.model import SymmetricAutoencoder
 from hqdata.restore.patches import PhotoPool, draw_pairs
 from hqdata.weights import Network, save_network
 
 __all__ = ["Settings", "cosine_rate", "train"]
 
+GRAIN_SHARE = 0.4
+"""Photos made smaller have no grain; without this the network takes a sharp photo's own grain for artefacts."""
+GRAIN_LEVELS = (0.5, 5.0)
 LOG_IMAGES = 1600
 SAVE_IMAGES = 3200
 
@@ -124,7 +127,11 @@ def _step(
 def _draw(
     pool: PhotoPool, size: int, rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
-    return draw_jpeg(pool.draw(size + BORDER, rng), rng)
+    """Return (clean, degraded); a share of the clean pictures has grain of its own, which the network must keep."""
+    patch = pool.draw(size + BORDER, rng)
+    if rng.random() < GRAIN_SHARE:
+        patch = add_noise(patch, float(rng.uniform(*GRAIN_LEVELS)), rng)
+    return draw_jpeg(patch, rng)
 
 
 def _main() -> None:
