@@ -16,6 +16,11 @@ from pipelines.tables import SCORES_PATH, SELECTED_PATH
 
 __all__ = ["TruthReport", "auc", "compare_with_truth"]
 
+ENOUGH_PIXELS = 0.9
+"""Real pixels an output pixel, along a side, from which an unspoilt photo counts as pristine."""
+VISIBLE_JPEG = 40
+"""JPEG quality below which the artifacts of the demo's photos can be seen; the two kinds are reported apart."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruthReport:
@@ -35,14 +40,14 @@ class TruthReport:
 
     def lines(self) -> Iterator[str]:
         """Yield the report as text."""
-        yield f"truth      a face found in {self.found} of {self.photos} photos, points off by"
-        yield f"           {100 * self.landmark_error:.1f} % of the eye distance (median)"
+        yield f"truth      faces     {self.found} of {self.photos} found, points off by a median of"
+        yield f"                     {100 * self.landmark_error:.1f} % of the eye distance"
         best = min(self.selected, self.pristine)
-        yield f"           {self.selected_pristine} of {self.selected} selected are pristine (at best {best};"
-        yield f"           {self.pristine} of {self.found} are, so chance would give"
-        yield f"           {self.selected * self.pristine / max(self.found, 1):.0f})"
+        chance = self.selected * self.pristine / max(self.found, 1)
+        yield f"           selected  {self.selected_pristine} of {self.selected} pristine (best possible {best},"
+        yield f"                     by chance {chance:.0f})"
         for kind, value in self.auc_by_kind.items():
-            yield f"           pristine against {kind:<15} AUC {value:.3f}"
+            yield f"           AUC       {value:.3f} pristine against {kind}"
 
 
 def compare_with_truth(run: Path, truth_file: Path) -> TruthReport:
@@ -91,9 +96,11 @@ def _auc_by_kind(faces: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]) -
 
 
 def _kind(photo: Mapping[str, Any], size: int) -> str:
+    if photo["degradation"] == "jpeg":
+        return f"jpeg below {VISIBLE_JPEG}" if photo["strength"] < VISIBLE_JPEG else f"jpeg from {VISIBLE_JPEG}"
     if photo["degradation"] != "none":
-        return photo["degradation"]
-    return "pristine" if photo["effective_px"] >= size else "too few pixels"
+        return photo["degradation"].replace("_", " ")
+    return "pristine" if photo["effective_px"] >= ENOUGH_PIXELS * size else "too few pixels"
 
 
 def _point_error(face: Mapping[str, Any], photo: Mapping[str, Any]) -> float:

@@ -22,7 +22,7 @@ from hqdata.atomic import write_bytes, write_json
 from hqdata.sources.degradations import DEGRADATIONS
 from hqdata.sources.source import first_few
 
-__all__ = ["PORTRAIT_LANDMARKS", "TRUTH_FILE", "write_demo_source"]
+__all__ = ["PORTRAIT_LANDMARKS", "STRENGTHS", "TRUTH_FILE", "write_demo_source"]
 
 PORTRAIT_LANDMARKS = ((202.9, 100.7), (246.4, 102.6), (223.5, 126.7), (202.6, 139.0), (244.4, 140.0))
 """Left eye, right eye, nose, left and right mouth corner in `astronaut`, pixel centres at integers, by eye to 1 px."""
