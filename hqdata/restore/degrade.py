@@ -23,6 +23,9 @@ GRID = 8
 CLEAN_SHARE = 0.15
 TWICE_SHARE = 0.3
 COLOUR_HALVED_SHARE = 0.7
+MILD_SHARE = 0.4
+"""Of the compressions have a quality within `MILD_RANGE` of the best: good photos are many, and easily harmed."""
+MILD_RANGE = 20
 
 
 def jpeg(image: Image8, quality: int, subsampling: Subsampling = "4:2:0") -> Image8:
@@ -68,7 +71,7 @@ def shrink(image: Image8, factor: int, resample: Image.Resampling = Image.Resamp
 
 
 def draw_jpeg(
-    patch: Image8, rng: np.random.Generator, *, worst: int = 8, best: int = 95, clean_share: float = CLEAN_SHARE
+    patch: Image8, rng: np.random.Generator, *, worst: int = 8, best: int = 98, clean_share: float = CLEAN_SHARE
 ) -> tuple[Image8, Image8]:
     """Return (clean, degraded) cuts of `patch`, `BORDER` pixels smaller than it, with random compression.
 
@@ -97,4 +100,5 @@ def draw_jpeg(
 
 def _drawn_round_trip(image: Image8, rng: np.random.Generator, *, worst: int, best: int) -> Image8:
     subsampling: Subsampling = "4:2:0" if rng.random() < COLOUR_HALVED_SHARE else "4:4:4"
-    return jpeg(np.ascontiguousarray(image), int(rng.integers(worst, best + 1)), subsampling)
+    lowest = max(worst, best - MILD_RANGE) if rng.random() < MILD_SHARE else worst
+    return jpeg(np.ascontiguousarray(image), int(rng.integers(lowest, best + 1)), subsampling)
