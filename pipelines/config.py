@@ -208,7 +208,7 @@ def parse_assignment(text: str) -> dict[str, dict[str, Any]]:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     shipped = SHIPPED / f"{file}.toml"
-    if not file.exists() and shipped.is_file():
+    if not file.is_file() and shipped.is_file():
         file = shipped
     try:
         with file.open("rb") as stream:

@@ -43,7 +43,9 @@ def test_a_bad_file_is_refused_with_the_name(tmp_path: Path, text: str, message:
 
 
 @pytest.mark.parametrize(("name", "size"), [("demo", 128), ("celebahq", 1024)])
-def test_a_shipped_config_is_found_by_its_name(name: str, size: int):
+def test_a_shipped_config_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int):
+    (tmp_path / name).mkdir()  # a folder of that name is no config
+    monkeypatch.chdir(tmp_path)
     assert load_config([Path(name)]).align.size == size
 
 
