@@ -5,7 +5,17 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
+import pytest
 import torch
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none, and say so."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="torch sees no CUDA device"))

@@ -104,3 +104,12 @@ def test_the_threads_do_not_matter(photo: np.ndarray, networks):
     finally:
         torch.set_num_threads(1)
     assert np.array_equal(one, two)
+
+
+@pytest.mark.gpu
+def test_a_gpu_renders_what_the_cpu_renders(photo: np.ndarray, networks):
+    plan = plan_face(FACE, photo.shape[:2], size=128)
+    crop = render_crop(face_pixels(photo, plan, restorer=networks[0], upscaler=networks[1]), plan.crop)
+    restorer, upscaler = restore.load(device="cuda"), upscale.load(device="cuda")
+    on_gpu = render_crop(face_pixels(photo, plan, restorer=restorer, upscaler=upscaler), plan.crop)
+    assert np.abs(crop.astype(int) - on_gpu).max() <= 1
