@@ -174,9 +174,7 @@ def fit_tile(width: int, height: int, network: Network) -> int:
     return min(TILES, key=cost)
 
 
-def chain_for(
-    box: Box, source: Float32[Tensor, "1 3 h w"] | Pixels, networks: Sequence[Network]
-) -> Pixels:
+def chain_for(box: Box, source: Float32[Tensor, "1 3 h w"] | Pixels, networks: Sequence[Network]) -> Pixels:
     """Return the networks one after the other over `source`, each on the lattice on which `box` costs least.
 
     The lattices follow from the box, the picture's size and the networks alone, so the same call gives the same bits,
