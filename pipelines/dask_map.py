@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from distributed import Client, Future, as_completed
+from distributed import Client, Future, KilledWorker, as_completed
 
-__all__ = ["BuildStopped", "Done", "Failed", "map_bounded"]
+__all__ = ["BuildStopped", "Done", "Failed", "map_bounded", "stop_if_systemic"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +65,12 @@ def map_bounded(
     Raises:
         BuildStopped: for a full disk, missing permission, missing module or anything else no other chunk would survive.
     """
-    waiting: deque[list[Item]] = deque()
-    source = iter(chunks)
+    work = _Work(iter(chunks))
     running: dict[Future, list[Item]] = {}
     completed = as_completed([])
 
     def submit_next() -> bool:
-        chunk = waiting.popleft() if waiting else next(source, None)
+        chunk = work.take(idle=not running)
         if chunk is None:
             return False
         future = client.submit(function, chunk, *arguments(), pure=False, retries=0)
@@ -86,15 +85,44 @@ def map_bounded(
             if not running:
                 return
             future = next(completed)
-            chunk = running.pop(future)
-            outcome = _outcome(future, chunk)
+            outcome = _outcome(future, running.pop(future), work)
             future.release()
-            if isinstance(outcome, list):
-                waiting.extend(outcome)
-            else:
+            if outcome is not None:
                 yield outcome
     finally:
         client.cancel(list(running), force=True)
+
+
+class _Work(Generic[Item]):
+    """What is still to be submitted: fresh lists, those to try again, and suspects.
+
+    A suspect is an item that was with a worker when that died, perhaps only queued behind the guilty one. Suspects come
+    last and one at a time, with nothing else in flight, so that the next death has one possible cause.
+    """
+
+    def __init__(self, source: Iterator[list[Item]]) -> None:
+        self._source = source
+        self._again: deque[list[Item]] = deque()
+        self._suspects: deque[list[Item]] = deque()
+        self._alone: list[Item] | None = None
+
+    def take(self, *, idle: bool) -> list[Item] | None:
+        """Return the next list; None where there is none, or only suspects and not `idle`."""
+        chunk = self._again.popleft() if self._again else next(self._source, None)
+        if chunk is None and idle and self._suspects:
+            chunk = self._alone = self._suspects.popleft()
+        return chunk
+
+    def try_again(self, *chunks: list[Item]) -> None:
+        """Hand these lists out before fresh ones."""
+        self._again.extend(chunks)
+
+    def is_convicted(self, chunk: list[Item]) -> bool:
+        """Return whether a single item whose worker died was alone then; otherwise it becomes a suspect."""
+        if chunk is self._alone:
+            return True
+        self._suspects.append(chunk)
+        return False
 
 
 def _window(client: Client) -> int:
@@ -102,24 +130,27 @@ def _window(client: Client) -> int:
     return max(1, FUTURES_PER_WORKER * threads)
 
 
-def _outcome(future: Future, chunk: list[Item]) -> Done[Item, Any] | Failed[Item] | list[list[Item]]:
-    """Return a result, a single item's failure, or the two halves to try again."""
+def _outcome(future: Future, chunk: list[Item], work: _Work[Item]) -> Done[Item, Any] | Failed[Item] | None:
+    """Return a result or a single item's failure; None where the list, or its halves, are tried again."""
     if future.status == "finished":
         return Done(chunk, future.result())
     if future.status == "cancelled":
-        return [chunk]
+        work.try_again(chunk)
+        return None
     error = cast("BaseException", future.exception())
-    _stop_if_systemic(error)
-    if len(chunk) == 1:
-        return Failed(chunk[0], f"{type(error).__name__}: {_first_line(error)}")
-    logger.warning(
-        "a task of %d items failed (%s: %s); halving it", len(chunk), type(error).__name__, _first_line(error)
-    )
-    middle = len(chunk) // 2
-    return [chunk[:middle], chunk[middle:]]
+    stop_if_systemic(error)
+    if len(chunk) > 1:
+        logger.warning("a task of %d items failed (%s); halving it", len(chunk), _reason(error))
+        middle = len(chunk) // 2
+        work.try_again(chunk[:middle], chunk[middle:])
+        return None
+    if isinstance(error, KilledWorker) and not work.is_convicted(chunk):
+        return None
+    return Failed(chunk[0], _reason(error))
 
 
-def _stop_if_systemic(error: BaseException) -> None:
+def stop_if_systemic(error: BaseException) -> None:
+    """Raise BuildStopped for what no other chunk would survive; return for anything else."""
     if isinstance(error, OSError) and error.errno in SYSTEMIC_ERRNOS:
         raise BuildStopped(f"{error}; mend that and run the same command to go on") from error
     if isinstance(error, (ImportError, AttributeError, TypeError)):
@@ -128,5 +159,7 @@ def _stop_if_systemic(error: BaseException) -> None:
         raise error
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:300]
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KilledWorker):
+        return "the worker process died; a crash, a kill, or too little memory"
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"

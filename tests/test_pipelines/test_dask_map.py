@@ -29,6 +29,14 @@ def die_on_seven(items):
     return items
 
 
+def die_the_first_time(items):
+    (marker,) = items
+    if not marker.exists():
+        marker.touch()
+        os._exit(11)
+    return marker.name
+
+
 def refuse_seven(items):
     if 7 in items:
         raise RuntimeError("seven\nis bad")
@@ -64,6 +72,18 @@ def test_only_the_guilty_item_fails(client: Client, function):
     outcomes = list(map_bounded(client, function, [list(range(4)), list(range(4, 12))]))
     assert [o.item for o in outcomes if isinstance(o, Failed)] == [7]
     assert sorted(item for o in outcomes if isinstance(o, Done) for item in o.items) == [*range(7), *range(8, 12)]
+
+
+def test_a_single_item_whose_worker_is_killed_once_is_not_blamed(client: Client, tmp_path: Path):
+    (outcome,) = map_bounded(client, die_the_first_time, [[tmp_path / "marker"]])
+    assert isinstance(outcome, Done)
+    assert outcome.result == "marker"
+
+
+def test_items_queued_behind_a_deadly_one_are_not_blamed(client: Client):
+    outcomes = list(map_bounded(client, die_on_seven, [[number] for number in range(5, 12)]))
+    assert [(o.item, "worker process died" in o.reason) for o in outcomes if isinstance(o, Failed)] == [(7, True)]
+    assert sorted(o.items[0] for o in outcomes if isinstance(o, Done)) == [5, 6, 8, 9, 10, 11]
 
 
 def test_a_full_disk_stops_the_run_and_says_so(client: Client):
