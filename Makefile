@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
 
-# two shared cores: more threads than processes make everything slower
+# builds and tests run a process on each core; more threads than that make everything slower
 export OMP_NUM_THREADS := 1
 
 .PHONY: setup demo test check format bench clean
@@ -41,4 +41,4 @@ bench: setup
 	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(DEMO) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.data import DataLoader
 
-from hqdata.shards import open_dataset
+from hqdata.shards import ShardDataset, open_dataset
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     print_row(arguments.run, dataset.ids[0])
 
 
-def print_batches(dataset: torch.utils.data.Dataset, batch_size: int, workers: int, count: int) -> None:
+def print_batches(dataset: ShardDataset, batch_size: int, workers: int, count: int) -> None:
     order = torch.Generator().manual_seed(0)
     loader = DataLoader(dataset, batch_size, shuffle=True, num_workers=workers, generator=order)
     total, seen = torch.zeros(3, dtype=torch.float64), 0
@@ -45,9 +45,8 @@ def print_batches(dataset: torch.utils.data.Dataset, batch_size: int, workers: i
 
 
 def print_row(run: Path, face_id: str) -> None:
-    row = pq.read_table(run / "data", columns=["rank", "score", "source"], filters=[("id", "==", face_id)]).to_pylist()[
-        0
-    ]
+    columns = ["rank", "score", "source"]
+    (row,) = pq.read_table(run / "data", columns=columns, filters=[("id", "==", face_id)]).to_pylist()
     print(f"picture 0 is {face_id}: rank {row['rank']}, score {row['score']:.4f}, from {row['source']}")
 
 

@@ -1,12 +1,20 @@
 """The house itself: rooms, names, and what may be imported without what."""
 
 import importlib.metadata
+import json
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+
+from pipelines.config import LandmarksConfig
+from pipelines.knowledge import Knowledge
+from pipelines.stats import Stats
+from pipelines.tables import write_tables
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("gan", "hqdata", "metrics", "pipelines")
@@ -25,6 +33,22 @@ def test_every_package_is_listed_for_the_wheel():
     assert sorted(listed) == sorted(present)
 
 
+def test_every_data_file_is_listed_for_the_wheel():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    packed = {
+        path for name, globs in listed.items() for glob in globs for path in (ROOT / name.replace(".", "/")).glob(glob)
+    }
+    present = {path for room in ROOMS for path in (ROOT / room).rglob("[!.]*.*") if path.is_file()}
+    assert {path for path in present - packed if path.suffix not in {".py", ".pyc"}} == set()
+
+
+def test_the_licence_covers_the_shipped_weights():
+    licence = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"]
+    shipped = {json.loads(path.read_text())["licence"] for path in (ROOT / "hqdata" / "weights").glob("*.json")}
+    assert shipped
+    assert shipped <= set(licence.split(" AND "))
+
+
 def test_every_folder_with_code_is_a_package():
     folders = {path.parent for path in MODULES}
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
@@ -39,6 +63,15 @@ def test_a_module_is_short_and_named_for_its_idea(path: Path):
 
 def test_test_folders_do_not_shadow_a_room():
     assert not {folder.name for folder in (ROOT / "tests").iterdir()} & set(ROOMS)
+
+
+def test_every_column_of_a_run_is_specified(tmp_path: Path):
+    known = Knowledge({}, LandmarksConfig())
+    write_tables(tmp_path, known, [], {})
+    columns = {name for path in tmp_path.glob("*.parquet") for name in pq.read_schema(path).names}
+    counts = Stats().to_json(known, [])
+    specified = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "formats.md").read_text()))
+    assert columns | counts.keys() | counts["counts"].keys() | counts["this_build"].keys() <= specified
 
 
 def _modules_after(code: str) -> set[str]:
