@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,16 +17,25 @@ import torch
 from hqdata.atomic import write_json
 from hqdata.ranking import best
 from hqdata.shards import prune, write_index, write_manifest
-from hqdata.shards.format import MANIFEST_PATH, WORK_FOLDER
+from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source, open_source
 from pipelines.clusters import open_cluster
 from pipelines.config import BuildConfig, ConfigError
-from pipelines.job import Job, make_job
+from pipelines.dask_map import stop_if_systemic
+from pipelines.job import Job, list_photos, make_job
 from pipelines.knowledge import Knowledge
 from pipelines.pack_phase import PackPlan, pack_missing, plan_shards
 from pipelines.report import write_contact_sheet
 from pipelines.rows import ScoredFace
-from pipelines.run_folder import begin_run, describe_run, locked_run, previous_run, settings_changed
+from pipelines.run_folder import (
+    begin_run,
+    describe_run,
+    is_finished,
+    locked_run,
+    previous_run,
+    require_apart,
+    settings_changed,
+)
 from pipelines.score_phase import score_photos
 from pipelines.stats import BuildSummary, Stats
 from pipelines.tables import DROPPED_PATH, write_tables
@@ -46,16 +56,17 @@ def build_dataset(config: BuildConfig, run: Path) -> BuildSummary:
         BuildStopped: if the environment fails (full disk, missing module); the same command goes on later.
     """
     source = open_configured_source(config)
-    refs = source.refs()
+    require_apart(source, run)
     job = make_job(config, source, run.resolve(), choose_device())
-    description = describe_run(config, job)
-    with locked_run(run):
+    refs = list_photos(source, job)
+    description = describe_run(config, job, refs)
+    with _stopping_for_the_disk(), locked_run(run):
         for line in settings_changed(previous_run(run), description):
             logger.info("changed since the last build here: %s", line)
         known, stats = Knowledge.load(refs, job), Stats()
         tasks = known.to_do()
         logger.info("%d photos: %d done before, %d to do", len(refs), len(refs) - len(tasks), len(tasks))
-        if not tasks and _is_finished(run, known, job, source, config):
+        if not tasks and is_finished(run, description):
             logger.info("%s is finished and up to date", run)
             return stats.summary(known, select(known, config.select.count))
         begin_run(run, description)
@@ -96,11 +107,14 @@ def select(known: Knowledge, count: int) -> list[ScoredFace]:
     return [known.scored[id] for id in best(scores, count)]
 
 
-def _is_finished(run: Path, known: Knowledge, job: Job, source: Source, config: BuildConfig) -> bool:
-    if known.failed or not (run / MANIFEST_PATH).exists():
-        return False
-    plan = plan_shards(select(known, config.select.count), known, job, source, config.pack.rows_per_shard)
-    return not plan.missing()
+@contextmanager
+def _stopping_for_the_disk() -> Iterator[None]:
+    """Turn a full or read-only disk that the driver meets into the error that a worker gives for it."""
+    try:
+        yield
+    except OSError as error:
+        stop_if_systemic(error)
+        raise
 
 
 def _evict(job: Job, keep: set[str]) -> None:

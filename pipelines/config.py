@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -148,8 +149,8 @@ class BuildConfig:
             ("run.chunk_photos", self.run.chunk_photos, 1),
             ("run.pilot_photos", self.run.pilot_photos, 0),
         ):
-            if not value >= least:
-                raise ConfigError(f"{name} must be at least {least}, got {value}")
+            if not least <= value < math.inf:
+                raise ConfigError(f"{name} must be at least {least} and finite, got {value}")
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return the settings as nested plain values, as run.json stores them."""

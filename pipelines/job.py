@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hqdata.crop_plan import Mode
 from hqdata.landmarks.mtcnn_weights import WEIGHTS_SHA256
+from hqdata.record import PhotoRef
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
 from hqdata.weights import describe
 from pipelines.config import BuildConfig, ConfigError, LandmarksConfig, RestoreConfig, UpscaleConfig
 from pipelines.ledger import fingerprint
-from pipelines.rows import ScoredFace
+from pipelines.rows import PackRow, to_dict
 
-__all__ = ["STAGE_VERSIONS", "Job", "make_job", "order_key", "pack_key", "weights_in_use"]
+__all__ = [
+    "STAGE_VERSIONS",
+    "Job",
+    "list_photos",
+    "make_job",
+    "order_key",
+    "pack_key",
+    "photos_key",
+    "weights_in_use",
+]
 
 STAGE_VERSIONS = {"find": 1, "score": 1, "pack": 1}
 """Raised when a stage's output changes for the same input, so that the ledger redoes exactly what is stale."""
@@ -60,11 +70,13 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
     """Return the job for a source, with `auto` settings resolved.
 
     Raises:
-        ValueError: for weights that are not there, or annotations asked of a source that has none.
+        ConfigError: for weights that are not there, or annotations asked of a source that has none.
     """
     provider = config.landmarks.provider
     if provider == "auto":
         provider = "annotations" if source.kind == "celeba" else "mtcnn"
+    if provider == "annotations" and source.kind != "celeba":
+        raise ConfigError(f"{source.root}: has no annotations, only a CelebA folder has; give --landmarks mtcnn")
     limit_pixels = round(config.source.limit_megapixels * 1e6)
     weights = weights_in_use(config, provider)
     detector = {name: sha256 for name, sha256 in weights.items() if name not in ("restore", "upscale")}
@@ -104,6 +116,22 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
     )
 
 
+def list_photos(source: Source, job: Job) -> list[PhotoRef]:
+    """Return the source's photos; where annotations are used, an edited one gives its photo another version."""
+    photos = source.refs()
+    if job.provider != "annotations":
+        return photos
+    return [replace(ref, version=f"{ref.version}-{fingerprint({'landmarks': ref.landmarks})}") for ref in photos]
+
+
+def photos_key(photos: Iterable[PhotoRef]) -> str:
+    """Return the fingerprint of the whole list: which photos, in which versions, with which attributes."""
+    total = hashlib.sha256()
+    for ref in photos:
+        total.update(repr((ref.id, ref.path, ref.version, list(ref.attributes.items()))).encode())
+    return total.hexdigest()[:16]
+
+
 def weights_in_use(config: BuildConfig, provider: str) -> dict[str, str]:
     """Return the sha256 of every file of weights that this build runs, by what it is for."""
     detector = {f"landmarks {name}": sha256 for name, sha256 in WEIGHTS_SHA256.items()} if provider == "mtcnn" else {}
@@ -124,18 +152,25 @@ def _weights_sha256(name_or_path: str) -> str:
         raise ConfigError(f"{name_or_path}: weights cannot be read ({error.strerror}), give another file") from error
 
 
-def pack_key(job: Job, chosen: list[ScoredFace], rows_per_shard: int, columns: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the packed shards: the chosen pixels, their rank, and how they are laid out."""
-    faces = [(face.id, face.score, face.pixel_sha256) for face in chosen]
+def pack_key(job: Job, rows: Sequence[PackRow], rows_per_shard: int, columns: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the packed shards: all that is written of the chosen faces, and how it is laid out."""
     return fingerprint(
         {
             "stage": STAGE_VERSIONS["pack"],
             "score": job.score_key,
-            "faces": faces,
+            "faces": [_packed_values(row) for row in rows],
             "rows_per_shard": rows_per_shard,
             "columns": {name: str(kind) for name, kind in columns.items()},
         }
     )
+
+
+def _packed_values(row: PackRow) -> list[Any]:
+    """Everything of a face that a shard holds; not its photo's version, since a copied photo changes nothing."""
+    scored = {name: value for name, value in to_dict(row.scored).items() if name != "version"}
+    face = row.found.faces[row.scored.index]
+    size = (row.found.height, row.found.width)
+    return [row.rank, row.ref.path, dict(row.ref.attributes), size, face.landmarks, face.landmark_source, scored]
 
 
 def order_key(id: str) -> str:

@@ -47,13 +47,13 @@ def append_rows(folder: Path, rows: Iterable[Mapping[str, Any]]) -> Path | None:
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield every row below `folder`; a damaged file is reported and skipped, so its photos are simply done again."""
+    """Yield every row below `folder`; a damaged file is reported and left out, so its photos are simply done again."""
     for path in sorted(folder.glob("*/*.jsonl")):
         data = path.read_bytes()
         body, _, tail = data.rstrip(b"\n").rpartition(b"\n")
         body += b"\n"
         if tail != _canonical({"sha256": hashlib.sha256(body).hexdigest()}):
-            logger.warning("%s: checksum mismatch, its photos are done again", path)
+            logger.warning("%s: damaged and left out, may be deleted; photos that only it knew are done again", path)
             continue
         yield from map(json.loads, body.splitlines())
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from distributed import Client
 
@@ -23,6 +25,8 @@ from pipelines.stats import Stats
 from pipelines.tables import SCORE_PARTS
 
 __all__ = ["PackPlan", "pack_missing", "plan_shards"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def plan_shards(
     layout = ShardLayout(
         size=job.size, num_shards=max(1, len(shards)), parts=SCORE_PARTS, attributes=source.attribute_names
     )
-    key = pack_key(job, list(chosen), rows_per_shard, source.attribute_names)
+    key = pack_key(job, rows, rows_per_shard, source.attribute_names)
     return PackPlan(key, layout, shards, _written(job, key))
 
 
@@ -99,8 +103,16 @@ def _even(rows: list[PackRow], parts: int) -> Iterator[list[PackRow]]:
 
 
 def _written(job: Job, key: str) -> dict[int, ShardFiles]:
-    shards = (ShardFiles.from_json(json.loads(path.read_text())) for path in job.folder("packed", key).glob("*.json"))
-    return {shard.shard: shard for shard in shards if shard.is_whole(job.run_path)}
+    markers = map(_read_marker, sorted(job.folder("packed", key).glob("*.json")))
+    return {shard.shard: shard for shard in markers if shard is not None and shard.is_whole(job.run_path)}
+
+
+def _read_marker(path: Path) -> ShardFiles | None:
+    try:
+        return ShardFiles.from_json(json.loads(path.read_bytes()))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        logger.warning("%s: damaged, its shard is written again", path)
+        return None
 
 
 def _forget_other_packs(job: Job, key: str) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pipelines.build_dataset import choose_device, open_configured_source, select
 from pipelines.config import BuildConfig
-from pipelines.job import make_job
+from pipelines.job import list_photos, make_job
 from pipelines.knowledge import Knowledge
 from pipelines.pack_phase import plan_shards
-from pipelines.run_folder import describe_run, previous_run, settings_changed
+from pipelines.run_folder import describe_run, is_finished, previous_run, require_apart, settings_changed
 
 __all__ = ["BuildPlan", "plan_build"]
 
@@ -42,6 +42,8 @@ class BuildPlan:
     cache_bytes: int
     changes: tuple[str, ...]
     """Settings that differ from the last build in this folder."""
+    finished: bool
+    """Whether the run folder holds the whole result already."""
 
     def lines(self) -> Iterator[str]:
         """Yield the plan as text."""
@@ -54,8 +56,7 @@ class BuildPlan:
         yield f"            cache about {_gigabytes(self.cache_bytes)}"
         for change in self.changes:
             yield f"changed     {change}"
-        if not self.photos_to_find + self.photos_to_render and self.shards_done == self.shards:
-            yield "nothing is left to do"
+        yield "nothing is left to do" if self.finished else "finish      tables, report and manifest to write"
 
 
 def plan_build(config: BuildConfig, run: Path) -> BuildPlan:
@@ -66,8 +67,10 @@ def plan_build(config: BuildConfig, run: Path) -> BuildPlan:
         SourceError: if the source is not what it should be.
     """
     source = open_configured_source(config)
-    refs = source.refs()
+    require_apart(source, run)
     job = make_job(config, source, run.resolve(), choose_device())
+    refs = list_photos(source, job)
+    description = describe_run(config, job, refs)
     known = Knowledge.load(refs, job)
     tasks = known.to_do()
     to_find = sum(task.found is None for task in tasks)
@@ -91,7 +94,8 @@ def plan_build(config: BuildConfig, run: Path) -> BuildPlan:
         tensor_bytes=round(most * raw * PYRAMID_FACTOR),
         parquet_bytes=round(most * raw * PNG_SHARE),
         cache_bytes=round(min(len(refs), most + config.run.pilot_photos) * raw * PNG_SHARE),
-        changes=tuple(settings_changed(previous_run(run), describe_run(config, job))),
+        changes=tuple(settings_changed(previous_run(run), description)),
+        finished=not tasks and is_finished(run, description),
     )
 
 

@@ -6,21 +6,34 @@ import fcntl
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from hqdata.atomic import write_json
-from hqdata.shards import remove_manifest
+from hqdata.record import PhotoRef
+from hqdata.shards import read_manifest, remove_manifest
 from hqdata.shards.format import WORK_FOLDER
+from hqdata.sources import Source
 from pipelines.config import BuildConfig, ConfigError
-from pipelines.job import STAGE_VERSIONS, Job, weights_in_use
+from pipelines.job import STAGE_VERSIONS, Job, photos_key, weights_in_use
 
-__all__ = ["RUN_PATH", "begin_run", "describe_run", "locked_run", "previous_run", "settings_changed"]
+__all__ = [
+    "RUN_PATH",
+    "begin_run",
+    "describe_run",
+    "is_finished",
+    "locked_run",
+    "previous_run",
+    "require_apart",
+    "settings_changed",
+]
 
 RUN_PATH = "run.json"
+RUN_FORMAT = "progan-hq/run"
+RUN_VERSION = 1
 LIBRARIES = (
     "progan-hq",
     "torch",
@@ -57,15 +70,31 @@ def locked_run(run: Path) -> Iterator[None]:
         yield
 
 
-def describe_run(config: BuildConfig, job: Job) -> dict[str, Any]:
+def require_apart(source: Source, run: Path) -> None:
+    """Refuse a run folder among the photos: the next build would take its pictures for photos.
+
+    Raises:
+        ConfigError: if one of the two folders lies in the other.
+    """
+    root, folder = Path(source.root).resolve(), run.resolve()
+    if "://" in source.root or source.kind == "celeba":
+        return
+    if folder.is_relative_to(root) or root.is_relative_to(folder):
+        raise ConfigError(
+            f"{run}: the run folder and the source {source.root} lie in one another, so pictures of the run would count"
+            " as photos; give a run folder beside the source"
+        )
+
+
+def describe_run(config: BuildConfig, job: Job, photos: Sequence[PhotoRef]) -> dict[str, Any]:
     """Return what run.json holds: everything that a reader needs to know how the data came about."""
     return {
-        "format": "progan-hq/run",
-        "version": 1,
+        "format": RUN_FORMAT,
+        "version": RUN_VERSION,
         "config": config.to_dict(),
-        "resolved": {"landmarks": job.provider, "device": job.device},
+        "resolved": {"source": job.root, "landmarks": job.provider, "device": job.device},
         "stage_versions": STAGE_VERSIONS,
-        "keys": {"find": job.find_key, "score": job.score_key},
+        "keys": {"find": job.find_key, "score": job.score_key, "photos": photos_key(photos)},
         "weights_sha256": weights_in_use(config, job.provider),
         "versions": _versions(),
         "git_commit": _git_commit(),
@@ -76,15 +105,37 @@ def previous_run(run: Path) -> dict[str, Any] | None:
     """Return the description that an earlier build left, or None.
 
     Raises:
-        ConfigError: if the file is damaged.
+        ConfigError: if the file is damaged, or of a version that this package does not know.
     """
     path = run / RUN_PATH
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path}: damaged ({error}); remove it and run the same command again") from error
+        description = json.loads(path.read_bytes())
+        known = (description["format"], description["version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: damaged ({error!r}); remove it and run the same command again") from error
+    if known != (RUN_FORMAT, RUN_VERSION):
+        raise ConfigError(
+            f"{path}: format and version must be {(RUN_FORMAT, RUN_VERSION)}, got {known}; give a new folder, or use"
+            " the version of progan-hq that built this one"
+        )
+    return description
+
+
+def is_finished(run: Path, now: Mapping[str, Any]) -> bool:
+    """Return whether the folder holds the whole result of the settings and photos that `now` describes.
+
+    The files' sizes are compared with the manifest, not their bytes: see `hqdata.shards.verify_run`.
+    """
+    before = previous_run(run)
+    if before is None or _at(before, ("keys",)) != now["keys"] or _config_changed(before, now):
+        return False
+    try:
+        records = read_manifest(run).values()
+    except (OSError, ValueError):
+        return False
+    return all((run / file.path).is_file() and (run / file.path).stat().st_size == file.bytes for file in records)
 
 
 def begin_run(run: Path, description: Mapping[str, Any]) -> None:
@@ -94,12 +145,18 @@ def begin_run(run: Path, description: Mapping[str, Any]) -> None:
 
 
 def settings_changed(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
-    """Return lines such as "align.size: 1024 -> 256" for every setting and stage version that differs."""
+    """Return lines such as "align.size: 1024 -> 256" for every setting, stage and library version that differs."""
     if before is None:
         return []
-    pairs = [(("config", section), section) for section in now["config"] if section not in FOREIGN_TO_RESULT]
-    pairs += [(("stage_versions",), "stage"), (("weights_sha256",), "weights"), (("versions",), "version of")]
-    return [line for path, label in pairs for line in _differences(_at(before, path), _at(now, path), label)]
+    pairs = [(("stage_versions",), "stage"), (("weights_sha256",), "weights"), (("versions",), "version of")]
+    libraries = [line for path, label in pairs for line in _differences(_at(before, path), _at(now, path), label)]
+    return _config_changed(before, now) + libraries
+
+
+def _config_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    sections = [name for name in now["config"] if name not in FOREIGN_TO_RESULT]
+    pairs = [(_at(before, ("config", name)), _at(now, ("config", name)), name) for name in sections]
+    return [line for old, new, name in pairs for line in _differences(old, new, name)]
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], label: str) -> Iterator[str]:
@@ -116,7 +173,16 @@ def _at(values: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in LIBRARIES}
+    found = {name: _version(name) for name in LIBRARIES}
+    return {"python": platform.python_version()} | {name: version for name, version in found.items() if version}
+
+
+def _version(library: str) -> str | None:
+    """Return a library's version; None where it is there under another name, such as opencv-python-headless."""
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git_commit() -> str | None:

@@ -12,7 +12,8 @@ from hqdata.shards.manifest import manifest_json, read_manifest
 
 __all__ = ["Problem", "verify_run"]
 
-REMEDY = "repeat the run's `hqdata build` command to write it again"
+REMEDY = "delete it and repeat the run's `hqdata build` command to write it again"
+MANIFEST_REMEDY = f"delete {MANIFEST_PATH} and repeat the run's `hqdata build` command to write it again"
 REQUIRED_PATHS = (INDEX_PATH, SELECTED_PATH)
 
 
@@ -42,7 +43,7 @@ def verify_run(run: Path | str, *, deep: bool = False) -> list[Problem]:
 def _check_manifest(run: Path, records: dict[str, FileRecord]) -> list[Problem]:
     """Report what a manifest of ours never has: other bytes for the same content, or a required file left out."""
     problems = [
-        Problem(path=path, what=f"is not in the manifest, but no run is whole without it; {REMEDY}")
+        Problem(path=path, what=f"is not in the manifest, but no run is whole without it; {MANIFEST_REMEDY}")
         for path in REQUIRED_PATHS
         if path not in records
     ]
@@ -54,7 +55,7 @@ def _check_manifest(run: Path, records: dict[str, FileRecord]) -> list[Problem]:
 def _check_file(run: Path, record: FileRecord) -> list[Problem]:
     path = run / record.path
     if not path.is_file():
-        return [Problem(path=record.path, what=f"is missing; {REMEDY}")]
+        return [Problem(path=record.path, what="is missing; repeat the run's `hqdata build` command to write it again")]
     num_bytes = path.stat().st_size
     if num_bytes != record.bytes:
         return [Problem(path=record.path, what=f"has {num_bytes} bytes but was written with {record.bytes}; {REMEDY}")]

@@ -115,6 +115,61 @@ def copied_run(run: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
+def wound_shard(run: Path) -> None:
+    next((run / "data").glob("*.parquet")).write_bytes(b"cut off")
+
+
+def wound_table(run: Path) -> None:
+    (run / "scores.parquet").unlink()
+
+
+def wound_manifest(run: Path) -> None:
+    (run / "manifest.json").write_text("{")
+
+
+def wound_marker(run: Path) -> None:
+    (run / "manifest.json").unlink()
+    next((run / "work" / "packed").rglob("*.json")).write_text('{"shard": 0}')
+
+
+@pytest.mark.parametrize("wound", [wound_shard, wound_table, wound_manifest, wound_marker])
+def test_a_damaged_run_is_not_called_finished_and_heals(source: Path, run: Path, copied_run: Path, wound):
+    wound(copied_run)
+    assert "nothing is left to do" not in list(plan_build(settings(source), copied_run).lines())
+    assert build_dataset(settings(source), copied_run).newly_scored_photos == 0
+    assert verify_run(copied_run, deep=True) == []
+    assert shard_bytes(copied_run) == shard_bytes(run)
+
+
+def test_a_setting_that_changes_only_the_tables_writes_them_anew(source: Path, copied_run: Path):
+    build_dataset(settings(source, "landmarks.min_face_px=1000"), copied_run)
+    assert pq.read_table(copied_run / "dropped.parquet").num_rows == NUM_PHOTOS
+    assert pq.read_table(copied_run / "scores.parquet").num_rows == 0
+
+
+def test_an_edited_annotation_costs_its_photo(source: Path, copied_run: Path, tmp_path: Path):
+    subprocess.run(["cp", "-rp", str(source), str(tmp_path / "source")], check=True)
+    annotations = tmp_path / "source" / "Anno" / "list_landmarks_celeba.txt"
+    head, columns, first, *rest = annotations.read_text().splitlines()
+    name, x, *points = first.split()
+    annotations.write_text("\n".join([head, columns, " ".join([name, str(int(x) + 2), *points]), *rest]) + "\n")
+    config = settings(tmp_path / "source")
+    assert plan_build(config, copied_run).photos_to_find == 1
+    assert build_dataset(config, copied_run).newly_scored_photos == 1
+
+
+def test_a_changed_attribute_is_packed_again(source: Path, tmp_path: Path):
+    subprocess.run(["cp", "-rp", str(source), str(tmp_path / "source")], check=True)
+    table = tmp_path / "source" / "Anno" / "identity_CelebA.txt"
+    config = settings(tmp_path / "source", "align.size=16")
+    for identity in (1, 2):
+        table.write_text("".join(f"{number:06d}.jpg {identity}\n" for number in range(1, NUM_PHOTOS + 1)))
+        summary = build_dataset(config, tmp_path / "run")
+    assert (summary.newly_scored_photos, summary.newly_packed_shards) == (0, 3)
+    stored = [pq.read_table(path).to_pylist() for path in (tmp_path / "run" / "data").glob("*.parquet")]
+    assert {row["identity"] for rows in stored for row in rows} == {2}
+
+
 def test_another_count_scores_nothing_again(source: Path, copied_run: Path, caplog: pytest.LogCaptureFixture):
     caplog.set_level("INFO")
     summary = build_dataset(settings(source, "select.count=9"), copied_run)

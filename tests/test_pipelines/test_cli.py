@@ -41,6 +41,12 @@ def test_every_command_explains_itself(command: str):
         (["build", "--out", "{source}", "--source", "{source}"], "neither empty nor a run folder"),
         (["build", "--out", "{tmp}/run", "--source", "{source}", "--set", "restore.weights=best"], "best"),
         (["build", "--source", "{source}"], "--out"),
+        (["build", "--out", "{source}/run", "--source", "{source}", "--kind", "photos"], "beside the source"),
+        (["plan", "--out", "{tmp}/run", "--source", "{source}", "--set", "landmarks.min_face_px=inf"], "finite"),
+        (
+            ["plan", "--out", "{tmp}/run", "--source", "{source}", "--kind", "photos", "--landmarks", "annotations"],
+            "has no annotations",
+        ),
         (["plan", "--out", "{tmp}/run", "--source", "{source}", "--count", "many"], "many"),
         (["frobnicate"], "frobnicate"),
     ],
