@@ -108,8 +108,7 @@ def face_pixels(
         upscaler: enlarges four times; used where `plan.scale` is 4.
 
     Raises:
-        ValueError: if the plan needs a network that is not given.
-        Refused: if a network gives values that are not finite.
+        ValueError: if the plan needs a network that is not given, or a network gives values that are not finite.
     """
     if plan.scale > 1 and upscaler is None:
         raise ValueError("the plan enlarges the face, but upscaler is None; give one or plan with upscale_when='never'")

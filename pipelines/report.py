@@ -72,7 +72,7 @@ def _thumbnails(
     for outcome in map_bounded(client, draw_thumbnails, chunks, arguments=lambda: (job, TILE_PX)):
         if isinstance(outcome, Done):
             drawn = zip(outcome.items, outcome.result, strict=True)
-            pictures |= {row.scored.id: decode_png(png) for row, png in drawn}
+            pictures |= {row.scored.id: decode_png(png) for row, png in drawn if png is not None}
     return pictures
 
 

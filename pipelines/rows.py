@@ -58,6 +58,8 @@ class FoundPhoto:
     stage: str = ""
     """The stage that refused the photo; empty when faces were found."""
     reason: str = ""
+    retry: bool = False
+    """Refused for what may pass, such as missing permission: not written down, so that the next build tries again."""
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> FoundPhoto:
@@ -88,6 +90,8 @@ class ScoredFace:
     """Of the crop's uint8 (size, size, 3) bytes."""
     stage: str = ""
     reason: str = ""
+    retry: bool = False
+    """As in `FoundPhoto`."""
 
     @property
     def id(self) -> str:

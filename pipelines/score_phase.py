@@ -13,7 +13,7 @@ from pipelines.job import Job
 from pipelines.knowledge import Knowledge
 from pipelines.progress import Progress
 from pipelines.rows import ChunkResult, PhotoTask, ScoredFace
-from pipelines.stages import INTERNAL_ERROR, score_chunk
+from pipelines.stages import score_chunk
 from pipelines.stats import Stats
 from pipelines.threshold import CacheThreshold
 
@@ -21,8 +21,8 @@ __all__ = ["score_photos"]
 
 TASKS_PER_WORKER = 4
 """A small build is cut so finely that no worker waits long for the last one."""
-INTERNAL_ERROR_LIMIT = 20
-"""So many photos may fail in our own code before more than half of them failing stops the run."""
+ENVIRONMENT_ERROR_LIMIT = 20
+"""So many photos may be out of reach, or fail in our own code, before more than half of them failing stops the run."""
 
 
 def score_photos(
@@ -31,7 +31,7 @@ def score_photos(
     """Do the tasks; `known` and `stats` take in what comes back.
 
     Raises:
-        BuildStopped: if the environment fails, or if our own code fails on more than half of the first photos.
+        BuildStopped: if the environment fails, or if more than half of the first photos fail for no fault of theirs.
     """
     count = config.select.count
     threshold = CacheThreshold(count=count, photos=len(known.refs), pilot_photos=config.run.pilot_photos)
@@ -54,19 +54,20 @@ def score_photos(
 
 
 class _Breaker:
-    """Stops a run in which our own code, not the photos, is at fault."""
+    """Stops a run in which the source is out of reach or our own code fails: no photo is at fault."""
 
     def __init__(self) -> None:
         self._photos = 0
         self._errors = 0
 
     def add(self, result: ChunkResult, photos: int) -> None:
-        reasons = [row.reason for row in (*result.found, *result.scored) if row.reason.startswith(INTERNAL_ERROR)]
+        rows = [row for row in (*result.found, *result.scored) if row.retry]
         self._photos += photos
-        self._errors += len(reasons)
-        if self._errors >= INTERNAL_ERROR_LIMIT and self._errors > self._photos / 2:
+        self._errors += len({row.photo_id for row in rows})
+        if rows and self._errors >= ENVIRONMENT_ERROR_LIMIT and self._errors > self._photos / 2:
             raise BuildStopped(
-                f"{self._errors} of the first {self._photos} photos failed alike; the last: {reasons[-1]}"
+                f"{self._errors} of the first {self._photos} photos failed by no fault of theirs, the last with"
+                f" {rows[-1].stage}: {rows[-1].reason}; mend that and run the same command to go on"
             )
 
 

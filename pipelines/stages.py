@@ -38,7 +38,7 @@ from pipelines.job import Job
 from pipelines.ledger import append_rows
 from pipelines.rows import ChunkResult, FoundFace, FoundPhoto, PackRow, PhotoTask, ScoredFace, to_dict
 
-__all__ = ["INTERNAL_ERROR", "draw_photo_thumbnail", "draw_thumbnails", "pack_shard", "score_chunk", "wanted_faces"]
+__all__ = ["draw_photo_thumbnail", "draw_thumbnails", "pack_shard", "score_chunk", "wanted_faces"]
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +96,10 @@ def score_chunk(tasks: Sequence[PhotoTask], job: Job, threshold: float) -> Chunk
         if photo is not None:
             scored.extend(_score_faces(photo, finding, task.skip, job, threshold, watch))
         elif task.found is not None:
-            scored.extend(_refused_faces(task.found, finding, job))
+            scored.extend(_refused_faces(task.found, finding, task.skip, job))
     with watch.step("write"):
-        append_rows(job.folder("found", job.find_key), map(to_dict, found))
-        append_rows(job.folder("scored", job.score_key), map(to_dict, scored))
+        append_rows(job.folder("found", job.find_key), [to_dict(row) for row in found if not row.retry])
+        append_rows(job.folder("scored", job.score_key), [to_dict(row) for row in scored if not row.retry])
     return ChunkResult(found=tuple(found), scored=tuple(scored), seconds=watch.seconds)
 
 
@@ -115,14 +115,17 @@ def pack_shard(rows: Sequence[PackRow], job: Job, pack_key: str, shard: int, lay
     return files
 
 
-def draw_thumbnails(rows: Sequence[PackRow], job: Job, size: int) -> list[bytes]:
-    """Return one small PNG a face, (size, size, 3)."""
-    thumbnails = []
-    for row in rows:
+def draw_thumbnails(rows: Sequence[PackRow], job: Job, size: int) -> list[bytes | None]:
+    """Return one small PNG a face, (size, size, 3); None where the photo no longer gives the crop."""
+    return [_thumbnail(row, job, size) for row in rows]
+
+
+def _thumbnail(row: PackRow, job: Job, size: int) -> bytes | None:
+    try:
         crop = decode_png(_crop_png(row, job))
-        small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
-        thumbnails.append(encode_png(small))
-    return thumbnails
+    except BuildStopped:
+        return None  # the data set does not need this face's pixels, or packing would have stopped
+    return encode_png(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA))
 
 
 def draw_photo_thumbnail(items: Sequence[tuple[str, PhotoRef]], job: Job, size: int) -> bytes | None:
@@ -143,14 +146,19 @@ def _read_and_find(task: PhotoTask, job: Job, watch: Stopwatch) -> tuple[Photo |
     ref, known = task.ref, task.found
     try:
         with watch.step("read"):
-            image = decode_photo(read_bytes(job.root, ref), limit_pixels=job.limit_pixels)
+            data = read_bytes(job.root, ref)
+    except Refused as error:
+        return None, _refused_photo(ref, error, retry=True)
+    try:
+        with watch.step("read"):
+            image = decode_photo(data, limit_pixels=job.limit_pixels)
         if known is not None:
             return Photo(ref=ref, image=image), known
         photo = Photo(ref=ref, image=image)
         with watch.step("find"):
             faces = _faces(_tools(job).provider.find([photo])[0])
     except UNUSABLE as error:
-        return None, _refused_photo(ref, error, stage="read")
+        return None, _refused_photo(ref, error, retry=not isinstance(error, Refused))
     height, width = image.shape[:2]
     finding = FoundPhoto(
         photo_id=ref.id,
@@ -170,9 +178,9 @@ def _faces(outcome: list[Face] | Refused) -> list[Face]:
     return outcome
 
 
-def _refused_photo(ref: PhotoRef, error: BaseException, *, stage: str) -> FoundPhoto:
-    stage, reason = _why(error, stage)
-    return FoundPhoto(photo_id=ref.id, version=ref.version, stage=stage, reason=reason)
+def _refused_photo(ref: PhotoRef, error: BaseException, *, retry: bool) -> FoundPhoto:
+    stage, reason = _why(error, "read")
+    return FoundPhoto(photo_id=ref.id, version=ref.version, stage=stage, reason=reason, retry=retry)
 
 
 def _score_faces(
@@ -185,8 +193,14 @@ def _score_faces(
             crop, row = _render_and_score(photo, face, index, job, watch)
         except UNUSABLE as error:
             stage, reason = _why(error, "align")
-            row = ScoredFace(photo_id=photo.ref.id, version=photo.ref.version, index=index, stage=stage, reason=reason)
-            yield row
+            yield ScoredFace(
+                photo_id=photo.ref.id,
+                version=photo.ref.version,
+                index=index,
+                stage=stage,
+                reason=reason,
+                retry=not isinstance(error, Refused),
+            )
             continue
         if row.score is not None and row.score >= threshold:
             with watch.step("encode"):
@@ -194,11 +208,16 @@ def _score_faces(
         yield row
 
 
-def _refused_faces(known: FoundPhoto, refusal: FoundPhoto, job: Job) -> Iterator[ScoredFace]:
-    """The faces of a photo that could be read once and now cannot."""
-    for index in wanted_faces(known, job.landmarks)[0]:
+def _refused_faces(known: FoundPhoto, refusal: FoundPhoto, skip: Iterable[int], job: Job) -> Iterator[ScoredFace]:
+    """The faces, but those scored already, of a photo that could be read once and now cannot."""
+    for index in sorted(set(wanted_faces(known, job.landmarks)[0]) - set(skip)):
         yield ScoredFace(
-            photo_id=known.photo_id, version=known.version, index=index, stage=refusal.stage, reason=refusal.reason
+            photo_id=known.photo_id,
+            version=known.version,
+            index=index,
+            stage=refusal.stage,
+            reason=refusal.reason,
+            retry=refusal.retry,
         )
 
 
@@ -284,14 +303,21 @@ def _crop_png(row: PackRow, job: Job) -> bytes:
         if _pixels_match(png, row.scored.pixel_sha256):
             return png
         logger.warning("%s: damaged cache entry, rendered again", path)
-    image = decode_photo(read_bytes(job.root, row.ref), limit_pixels=job.limit_pixels)
+    try:
+        image = decode_photo(read_bytes(job.root, row.ref), limit_pixels=job.limit_pixels)
+    except Refused as error:
+        raise BuildStopped(
+            f"{row.ref.path}: was scored but cannot be read any more ({error.reason}); mend or remove the photo and run"
+            " the same command to go on"
+        ) from error
     face = row.found.faces[row.scored.index].to_face()
     crop, _ = _render(Photo(ref=row.ref, image=image), face, job, Stopwatch())
     png = encode_png(crop)
     if not _pixels_match(png, row.scored.pixel_sha256):
         raise BuildStopped(
-            f"{row.ref.path}: no longer gives the pixels that were scored; the photo or a library changed during the"
-            " build. Run the same command again to score it anew, or use one version of the libraries on all workers"
+            f"{row.ref.path}: no longer gives the pixels that were scored, so the photo or a library has changed; run"
+            " the same command again if it was the photo, else use the libraries' versions in run.json, or delete"
+            f" {job.folder('scored', job.score_key)} to score every face anew"
         )
     write_bytes(path, png)
     return png

@@ -1,0 +1,88 @@
+"""What a worker writes down, and what it leaves for the next build to try again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_source import write_small_celeba
+
+from hqdata.record import Refused
+from hqdata.sources import open_source
+from pipelines import stages
+from pipelines.config import load_config
+from pipelines.dask_map import BuildStopped
+from pipelines.job import Job, list_photos, make_job
+from pipelines.ledger import read_rows
+from pipelines.rows import ChunkResult, FoundPhoto, PhotoTask
+from pipelines.score_phase import _Breaker
+
+
+@pytest.fixture
+def job_and_task(tmp_path: Path) -> tuple[Job, PhotoTask]:
+    write_small_celeba(tmp_path / "source", num_photos=1)
+    config = load_config(assignments=["align.size=16", "restore.when=never", "upscale.when=never"])
+    source = open_source(str(tmp_path / "source"))
+    job = make_job(config, source, tmp_path / "run", "cpu")
+    (ref,) = list_photos(source, job)
+    return job, PhotoTask(ref=ref)
+
+
+def written(job: Job) -> tuple[int, int]:
+    folders = (job.folder("found", job.find_key), job.folder("scored", job.score_key))
+    found, scored = (len(list(read_rows(folder))) for folder in folders)
+    return found, scored
+
+
+def test_a_scored_photo_is_written_down(job_and_task: tuple[Job, PhotoTask]):
+    job, task = job_and_task
+    stages.score_chunk([task], job, 0.0)
+    assert written(job) == (1, 1)
+
+
+def test_a_photo_out_of_reach_is_reported_but_not_written_down(job_and_task: tuple[Job, PhotoTask]):
+    job, task = job_and_task
+    lost = replace(task, ref=replace(task.ref, path="img_celeba/none.jpg"))
+    (row,) = stages.score_chunk([lost], job, 0.0).found
+    assert (row.stage, row.retry) == ("read", True)
+    assert written(job) == (0, 0)
+
+
+def test_a_damaged_photo_is_written_down(job_and_task: tuple[Job, PhotoTask]):
+    job, task = job_and_task
+    Path(job.root, task.ref.path).write_bytes(b"no picture")
+    (row,) = stages.score_chunk([task], job, 0.0).found
+    assert (row.stage, row.retry) == ("read", False)
+    assert written(job) == (1, 0)
+
+
+def test_a_photo_out_of_reach_keeps_the_faces_that_were_scored(job_and_task: tuple[Job, PhotoTask]):
+    job, task = job_and_task
+    (found,) = stages.score_chunk([task], job, 0.0).found
+    lost = replace(task, ref=replace(task.ref, path="img_celeba/none.jpg"), found=found, skip=(0,))
+    assert stages.score_chunk([lost], job, 0.0).scored == ()
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), Refused("align", "too small")])
+def test_only_a_face_that_our_own_code_failed_on_is_tried_again(
+    job_and_task: tuple[Job, PhotoTask], error: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_, **__):
+        raise error
+
+    job, task = job_and_task
+    monkeypatch.setattr(stages, "plan_face", fail)
+    (row,) = stages.score_chunk([task], job, 0.0).scored
+    assert row.retry is isinstance(error, ValueError)
+    assert written(job) == (1, 0 if row.retry else 1)
+
+
+def test_a_source_that_vanishes_stops_the_build():
+    lost = [
+        FoundPhoto(photo_id=str(n), version="1", stage="read", reason="it is missing", retry=True) for n in range(8)
+    ]
+    breaker = _Breaker()
+    result = ChunkResult(found=tuple(lost), scored=(), seconds={})
+    breaker.add(result, 8)
+    breaker.add(result, 8)
+    with pytest.raises(BuildStopped, match=r"24 of the first 24 photos .*it is missing.* run the same command"):
+        breaker.add(result, 8)
