@@ -28,7 +28,7 @@ class SpectralParts:
     """Why a crop scores as it does. Compare only crops of one size."""
 
     score: float
-    """0..100, higher is better; 0 for a flat picture, 50 to 80 for clean photos: 100 / (1 + the faults' costs)."""
+    """0..100, higher is better; 0 for a flat picture: 100 / (1 + the faults' costs). Compare crops of one size."""
     breadth: float
     """0..1: the share of octaves, up to the finest that the pixels can hold, with the detail of a sharp photo."""
     anisotropy: float

@@ -24,7 +24,7 @@ When = Literal["needed", "always", "never"]
 UPSCALE = 4
 RESTORE_BELOW = 4.0
 """Photo pixels an output pixel, along a side, from which restoring is no longer needed: 16 and more are averaged into
-one, which leaves little of the artifacts, at 16 and more times the cost; decision 8, docs/decisions."""
+one, which leaves little of the artefacts, at 16 and more times the cost; decision 8, docs/decisions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,7 +36,7 @@ class FacePlan:
     zoom: float
     """Output pixels a photo pixel."""
     restored: bool
-    """Whether the artifact-removal network runs."""
+    """Whether the artefact-removal network runs."""
     scale: int
     """4 where the super-resolution network runs, 1 where it does not."""
     crop: CropPlan
@@ -104,7 +104,7 @@ def face_pixels(
     Args:
         image: the whole photo.
         plan: from `plan_face` with the same photo's size.
-        restorer: removes JPEG artifacts; used where `plan.restored`.
+        restorer: removes JPEG artefacts; used where `plan.restored`.
         upscaler: enlarges four times; used where `plan.scale` is 4.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One thread per test process: two shared cores are slower with more, and results must not depend on the count."""
+"""One thread per test process: more are slower where cores are shared, and results must not depend on the count."""
 
 import os
 

@@ -17,6 +17,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64, UInt8
+from torch.utils.data import Dataset
 
 from hqdata.shards.format import MANIFEST_PATH
 from hqdata.shards.index import IndexedFile, read_index
@@ -48,7 +49,7 @@ def open_dataset(run: Path | str, resolution: int = 256) -> ShardDataset:
     return ShardDataset(shards, resolution=resolution, ids=index.ids, ranks=index.ranks, scores=index.scores)
 
 
-class ShardDataset:
+class ShardDataset(Dataset[torch.Tensor]):
     """Pictures by index: `dataset[i]` is a uint8 tensor (3, r, r), RGB, that owns its memory.
 
     Fit for a torch DataLoader with any number of workers, forked or spawned: each process maps the files on its first
