@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ SELECTED_PATH = "selected.parquet"
 DROPPED_PATH = "dropped.parquet"
 SCORE_PARTS = tuple(field.name for field in dataclasses.fields(SpectralParts) if field.name != "score")
 """What the score is made of, in the order of the columns."""
+ROWS_AT_ONCE = 10_000
+"""A row with CelebA's attributes takes some kilobytes as Python values, a few hundred bytes as a table."""
 ARROW_TYPES = {bool: pa.bool_(), float: pa.float64(), int: pa.int64(), str: pa.string()}
 
 
@@ -106,6 +109,7 @@ def _dropped_row(row: Dropped) -> dict[str, str]:
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    table = pa.Table.from_pylist(list(rows), schema)
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    remaining = iter(rows)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        while batch := list(islice(remaining, ROWS_AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(batch, schema))

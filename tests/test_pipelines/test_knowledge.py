@@ -91,3 +91,10 @@ def test_the_order_of_work_does_not_depend_on_the_order_of_listing():
     forwards, backwards = knowledge(*refs).to_do(), knowledge(*reversed(refs)).to_do()
     assert forwards == backwards
     assert [task.ref.id for task in forwards] != sorted(r.id for r in refs)
+
+
+def test_a_photo_found_again_is_judged_again():
+    known = knowledge(ref("a"), rows=(found("a", face(40)),), scores=(scored("a", 0), scored("a", 1)))
+    assert [row.index for row in known.faces()] == [0]
+    known.add(found=(found("a", face(40), face(30)),), scored=())
+    assert [row.index for row in known.faces()] == [0, 1]
