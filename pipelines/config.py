@@ -66,7 +66,7 @@ class LandmarksConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreConfig:
-    """JPEG-artifact removal."""
+    """JPEG-artefact removal."""
 
     when: Literal["needed", "always", "never"] = "needed"
     """`needed`: unless an output pixel averages 4 x 4 or more photo pixels. `always`: the paper's way."""

@@ -19,7 +19,7 @@ __all__ = ["TruthReport", "auc", "compare_with_truth"]
 ENOUGH_PIXELS = 0.9
 """Real pixels an output pixel, along a side, from which an unspoilt photo counts as pristine."""
 VISIBLE_JPEG = 40
-"""JPEG quality below which the artifacts of the demo's photos can be seen; the two kinds are reported apart."""
+"""JPEG quality below which the artefacts of the demo's photos can be seen; the two kinds are reported apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,8 +52,8 @@ class BuildPlan:
         yield f"            {self.photos_to_render} to render again with known faces ({self.chunks} chunks)"
         done = "unknown until all are scored" if self.shards_done is None else f"{self.shards_done} done"
         yield f"pack        up to {self.selected} faces in {self.shards} shards, {done}"
-        yield f"storage     tensors {_gigabytes(self.tensor_bytes)}, Parquet about {_gigabytes(self.parquet_bytes)},"
-        yield f"            cache about {_gigabytes(self.cache_bytes)}"
+        yield f"storage     tensors {_size(self.tensor_bytes)}, Parquet about {_size(self.parquet_bytes)},"
+        yield f"            cache about {_size(self.cache_bytes)}"
         for change in self.changes:
             yield f"changed     {change}"
         yield "nothing is left to do" if self.finished else "finish      tables, report and manifest to write"
@@ -99,5 +99,5 @@ def plan_build(config: BuildConfig, run: Path) -> BuildPlan:
     )
 
 
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

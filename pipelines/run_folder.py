@@ -186,12 +186,20 @@ def _version(library: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the checkout that this package runs from; None where it was installed."""
-    here = Path(__file__).resolve().parent
+    """Return the commit of the checkout that this package runs from; None where it was installed.
+
+    The repository must be the package's own: an installed package may lie inside somebody else's.
+    """
+    here = Path(__file__).resolve()
+    top = _git_answer(here.parent, "rev-parse", "--show-toplevel")
+    if top is None or Path(top) != here.parents[1] or not _git_answer(here.parent, "ls-files", here.name):
+        return None
+    return _git_answer(here.parent, "rev-parse", "HEAD")
+
+
+def _git_answer(folder: Path, *words: str) -> str | None:
+    command = ["git", "-C", str(folder), *words]
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
-        )
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()

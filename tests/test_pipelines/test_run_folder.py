@@ -1,10 +1,13 @@
 """The run folder's description: damaged or foreign ones are refused by a sentence."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from pipelines import run_folder
 from pipelines.config import ConfigError
 from pipelines.run_folder import previous_run
 
@@ -27,3 +30,27 @@ def test_a_description_that_cannot_be_ours_is_refused(tmp_path: Path, text: byte
 
 def test_no_description_is_none(tmp_path: Path):
     assert previous_run(tmp_path) is None
+
+
+def test_an_installed_package_does_not_take_a_strangers_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "environment" / "pipelines"
+    package.mkdir(parents=True)
+    shutil.copy(run_folder.__file__, package)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    monkeypatch.setattr(run_folder, "__file__", str(package / "run_folder.py"))
+    assert run_folder._git_commit() is None
+
+
+def test_a_checkout_names_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "pipelines"
+    package.mkdir()
+    shutil.copy(run_folder.__file__, package)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "pipelines"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.setattr(run_folder, "__file__", str(package / "run_folder.py"))
+    assert run_folder._git_commit() == head
