@@ -118,7 +118,10 @@ def _stopping_for_the_disk() -> Iterator[None]:
 
 
 def _evict(job: Job, keep: set[str]) -> None:
-    """Remove cached crops that were not chosen."""
+    """Remove cached crops that were not chosen, and those of other settings."""
+    for folder in (job.run_path / WORK_FOLDER / "crops").glob("*"):
+        if folder.name != job.score_key:
+            shutil.rmtree(folder)
     wanted = {job.crop_path(face) for face in keep}
     for path in job.folder("crops", job.score_key).glob("*/*.png"):
         if path not in wanted:

@@ -186,6 +186,7 @@ def test_another_size_renders_again_but_does_not_search_again(source: Path, copi
     build_dataset(config, copied_run)
     assert verify_run(copied_run, deep=True) == []
     assert open_dataset(copied_run, resolution=16)[0].shape == (3, 16, 16)
+    assert len(list((copied_run / "work" / "crops").iterdir())) == 1  # the other size's cache is gone
 
 
 def test_a_lost_cache_is_rendered_again_to_the_same_bytes(source: Path, run: Path, copied_run: Path):
