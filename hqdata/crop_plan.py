@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float64
 
 from hqdata.record import Refused
 
-__all__ = ["CropPlan", "Mode", "Recipe", "crop_quad", "crop_side", "plan_crop", "recipe_geometry"]
+__all__ = ["CropPlan", "Mode", "Recipe", "crop_quad", "crop_side", "plan_crop", "recipe_geometry", "side_from_spans"]
 
 Mode = Literal["exact", "accurate", "fast"]
 Box = tuple[int, int, int, int]
@@ -209,8 +209,12 @@ def _oriented_square(points: Float64[np.ndarray, "5 2"]) -> tuple[np.ndarray, np
     length = float(np.hypot(*right))
     if length <= 1e-9 * float(np.hypot(*across) + np.hypot(*down)):
         raise Refused("align", f"the eyes and the mouth span no square: {points.tolist()}")
-    side = max(EYES_TO_SIDE * float(np.hypot(*across)), EYES_TO_MOUTH_TO_SIDE * float(np.hypot(*down)))
-    return eyes + CENTRE_BELOW_EYES * down, right / length, side
+    return eyes + CENTRE_BELOW_EYES * down, right / length, side_from_spans(across, down)
+
+
+def side_from_spans(eye_to_eye: Float64[np.ndarray, 2], eye_to_mouth: Float64[np.ndarray, 2]) -> float:
+    """Return the square's side: s = max(4.0 |x'|, 3.6 |y'|) of appendix C, from any two vectors."""
+    return max(EYES_TO_SIDE * float(np.hypot(*eye_to_eye)), EYES_TO_MOUTH_TO_SIDE * float(np.hypot(*eye_to_mouth)))
 
 
 def _quarter_turn(vector: Float64[np.ndarray, " 2"]) -> Float64[np.ndarray, " 2"]:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from hqdata.crop_plan import side_from_spans
 from hqdata.record import Face
 
 __all__ = ["MIN_FACE_PX", "choose_faces", "distinct_faces", "face_side_px", "landmark_fault", "largest_first"]
@@ -69,8 +70,7 @@ def face_side_px(landmarks: Float64[np.ndarray, "5 2"]) -> float:
     >>> face_side_px(np.array([[100.0, 100], [160, 100], [130, 130], [105, 170], [155, 170]]))
     252.0
     """
-    eye_to_eye, eye_to_mouth = _spans(landmarks)
-    return float(2 * max(2.0 * np.hypot(*eye_to_eye), 1.8 * np.hypot(*eye_to_mouth)))
+    return side_from_spans(*_spans(landmarks))
 
 
 def landmark_fault(landmarks: Float64[np.ndarray, "5 2"], image_size: tuple[int, int]) -> str | None:

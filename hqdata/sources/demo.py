@@ -19,6 +19,7 @@ from PIL import Image
 from skimage import data as portraits
 
 from hqdata.atomic import write_bytes, write_json
+from hqdata.crop_plan import crop_side
 from hqdata.sources.degradations import DEGRADATIONS
 from hqdata.sources.source import first_few
 
@@ -158,7 +159,7 @@ def _plan(degradation: str, face_px: float, rng: np.random.Generator) -> _Plan:
     rotation_deg = float(np.clip(rng.normal(0, 10), -30, 30))
     mirrored = bool(rng.random() < 0.5)
     linear = _linear(made_at, rotation_deg, mirrored, rng)
-    crop_px = made_at * _crop_side(np.array(PORTRAIT_LANDMARKS))
+    crop_px = made_at * crop_side(np.array(PORTRAIT_LANDMARKS))
     widest = max(1.15, min(2.6, LARGEST_SIDE_PX / (crop_px * scale / made_at)))
     width, height = (round(crop_px * rng.uniform(1.1, widest)) for _ in range(2))
     centre = np.array(PORTRAIT_LANDMARKS)[[0, 1, 3, 4]].mean(axis=0)
@@ -172,13 +173,6 @@ def _plan(degradation: str, face_px: float, rng: np.random.Generator) -> _Plan:
         size=(height, width),
         enlargement=scale / made_at,
     )
-
-
-def _crop_side(landmarks: Float64[np.ndarray, "5 2"]) -> float:
-    """Return the side of the CelebA-HQ crop in pixels (Karras et al. 2018, appendix C)."""
-    left_eye, right_eye, _, left_mouth, right_mouth = landmarks
-    eye_to_mouth = (left_mouth + right_mouth - left_eye - right_eye) / 2
-    return float(max(4 * np.linalg.norm(right_eye - left_eye), 3.6 * np.linalg.norm(eye_to_mouth)))
 
 
 def _linear(scale: float, rotation_deg: float, mirrored: bool, rng: np.random.Generator) -> Float64[np.ndarray, "2 2"]:
@@ -210,7 +204,7 @@ def _strength(plan: _Plan, rng: np.random.Generator) -> float | None:
 
 
 def _made_crop_px(plan: _Plan) -> float:
-    return min(plan.face_px / plan.enlargement / PORTRAIT_FACE_PX, 1.0) * _crop_side(np.array(PORTRAIT_LANDMARKS))
+    return min(plan.face_px / plan.enlargement / PORTRAIT_FACE_PX, 1.0) * crop_side(np.array(PORTRAIT_LANDMARKS))
 
 
 def _render(portrait: Image8, plan: _Plan, rng: np.random.Generator) -> Image8:
@@ -274,7 +268,7 @@ def _truth(photo_id: str, plan: _Plan, strength: float | None, size: tuple[int, 
     landmarks = points @ matrix[:, :2].T + matrix[:, 2]
     if plan.mirrored:
         landmarks = landmarks[[1, 0, 2, 4, 3]]
-    crop_px = _crop_side(landmarks)
+    crop_px = crop_side(landmarks)
     made_crop_px = crop_px / float(factors.mean())
     return {
         "id": photo_id,
@@ -282,7 +276,7 @@ def _truth(photo_id: str, plan: _Plan, strength: float | None, size: tuple[int, 
         "strength": strength,
         "face_px": round(plan.face_px, 2),
         "crop_px": round(crop_px, 2),
-        "effective_px": round(min(made_crop_px, _crop_side(points)), 2),
+        "effective_px": round(min(made_crop_px, crop_side(points)), 2),
         "height": size[0],
         "width": size[1],
         "rotation_deg": round(plan.rotation_deg, 3),
