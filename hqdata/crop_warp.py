@@ -29,7 +29,7 @@ LEAST_SIZE_OF_COARSE_MIRROR = 512
 LEAST_SIZE_OF_SPARSE_BLUR = 160
 """Below this the blur is narrower than about three output pixels, and is worked out on a denser grid."""
 LARGEST_DENSE_SIZE = 256
-"""Largest accurate crop for which sixteen samples per pixel are taken; at 1024 px they would cost half of `exact`."""
+"""Largest crop for which sixteen samples per pixel are taken; at 1024 px they would cost half of `exact`."""
 SAMPLER_REACH_PX = 3
 """Pixels beyond an index that cubic interpolation and smoothing read."""
 
@@ -52,9 +52,9 @@ def render_warped(pixels: Pixels, plan: CropPlan) -> UInt8[np.ndarray, "size siz
 def _sampled(canvas: Pixels, grid: Affine, plan: CropPlan, cubic: bool) -> np.ndarray:
     """One sample per output pixel where the enlarged canvas is smooth enough for that, four or sixteen elsewhere.
 
-    Small accurate crops take sixteen, which costs them little: dot screens and noise then stay as the recipe has them.
+    Small crops take sixteen, which costs them little: dot screens and noise then stay as the recipe has them.
     """
-    small = plan.mode == "accurate" and plan.size <= LARGEST_DENSE_SIZE
+    small = plan.size <= LARGEST_DENSE_SIZE
     if small or plan.recipe.upscale == 1:
         return sample_reduced(canvas, grid, plan.size, sharp=small or plan.recipe.shrink > 1)
     crop = sample(canvas.astype(np.float32, copy=False), grid, plan.size, cubic=cubic)
@@ -69,7 +69,7 @@ def _enlargement(plan: CropPlan) -> tuple[int, bool]:
     """
     upscale = plan.recipe.upscale
     faithful_mirror = plan.padded and plan.size < LEAST_SIZE_OF_COARSE_MIRROR
-    if plan.mode == "accurate" or upscale <= 2 or faithful_mirror:
+    if plan.mode == "accurate" or upscale <= 2 or faithful_mirror or plan.size <= LARGEST_DENSE_SIZE:
         return upscale, False
     return upscale // 2, upscale == 4
 
