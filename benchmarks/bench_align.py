@@ -18,8 +18,9 @@ from skimage import data
 from hqdata.align import crop_face, plan_crop
 from hqdata.pixels import decode_photo
 from hqdata.sources import open_source, read_bytes
+from hqdata.sources.demo import PORTRAIT_LANDMARKS
 
-FACE = np.array([(202.9, 100.7), (246.4, 102.6), (223.5, 126.7), (202.6, 139.0), (244.4, 140.0)])
+FACE = np.array(PORTRAIT_LANDMARKS)
 FACE_CENTRE = (224.0, 108.0)
 FACE_SIDE = 174.2
 

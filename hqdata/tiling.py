@@ -18,7 +18,7 @@ from torch import Tensor
 from hqdata.record import Refused
 from hqdata.weights import Network
 
-__all__ = ["TILE", "Network", "Pixels", "TiledPicture", "align_down", "chain_for", "fit_tile"]
+__all__ = ["TILE", "Network", "Pixels", "TiledPicture", "align_down", "apply_network", "chain_for", "fit_tile"]
 
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom); right and bottom are exclusive."""
@@ -147,6 +147,33 @@ class TiledPicture:
         if not torch.isfinite(core).all():
             raise Refused(network.name, "the network gave NaN or infinity; the picture or the weights are damaged")
         return core.contiguous()
+
+
+def apply_network(
+    image: Float32[Tensor, "1 3 h w"],
+    network: Network,
+    box: Box | None = None,
+    *,
+    anchor: tuple[int, int] = (0, 0),
+) -> Float32[Tensor, "1 3 k l"]:
+    """Return what a network makes of a picture, or of a region of it without computing the rest.
+
+    Args:
+        image: float32 in [-1, 1], of any size from 1 x 1.
+        network: from `hqdata.restore.load` or `hqdata.upscale.load`.
+        box: region (left, top, right, bottom) in the image's own pixels; the whole picture when None.
+        anchor: (left, top) where a tile begins, a multiple of the network's stride. A region equals the same part of
+            the whole picture bit for bit when both have the same anchor, and to about 1e-5 otherwise.
+
+    Returns:
+        Float32, `network.scale` times as large; not clipped, so pixels may leave [-1, 1] by a little.
+
+    Raises:
+        ValueError: when the picture's shape or type, the box or the anchor is wrong.
+        Refused: when the network gave NaN or infinity.
+    """
+    picture = TiledPicture(image, network, anchor=anchor)
+    return picture.whole() if box is None else picture.region(box)
 
 
 def align_down(corner: tuple[int, int], stride: int) -> tuple[int, int]:
