@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter
+from scipy import ndimage
 
-__all__ = ["BORDER", "add_noise", "blur", "draw_jpeg", "jpeg", "shrink"]
+__all__ = ["BORDER", "add_grain", "add_noise", "blur", "draw_jpeg", "jpeg", "shrink"]
 
 Image8 = UInt8[np.ndarray, "h w 3"]
 Subsampling = Literal["4:4:4", "4:2:0"]
@@ -23,6 +24,7 @@ GRID = 8
 CLEAN_SHARE = 0.15
 TWICE_SHARE = 0.3
 COLOUR_HALVED_SHARE = 0.7
+GREY_SHARE = 0.1
 MILD_SHARE = 0.4
 """Of the compressions have a quality within `MILD_RANGE` of the best: good photos are many, and easily harmed."""
 MILD_RANGE = 20
@@ -58,6 +60,21 @@ def add_noise(image: Image8, sigma: float, rng: np.random.Generator) -> Image8:
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
+def add_grain(image: Image8, rng: np.random.Generator, *, weakest: float = 0.5, strongest: float = 5.0) -> Image8:
+    """Return the picture with film-like grain of random strength, softness and colour.
+
+    Half the time the grain is grey, as in scans, and half the time neighbouring pixels share it, as after a camera's
+    demosaicing; its standard deviation is drawn between `weakest` and `strongest` grey levels.
+    """
+    planes = 1 if rng.random() < 0.5 else 3
+    noise = rng.normal(size=(*image.shape[:2], planes)).astype(np.float32)
+    if rng.random() < 0.5:
+        sigma = float(rng.uniform(0.4, 1.2))
+        noise = ndimage.gaussian_filter(noise, (sigma, sigma, 0.0), mode="wrap")
+    noise *= float(rng.uniform(weakest, strongest)) / float(noise.std())
+    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+
+
 def shrink(image: Image8, factor: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image8:
     """Return the picture `factor` times smaller, with Pillow's anti-aliased filter.
 
@@ -86,6 +103,8 @@ def draw_jpeg(
         clean_share: probability of no compression.
     """
     size = (patch.shape[0] - BORDER, patch.shape[1] - BORDER)
+    if rng.random() < GREY_SHARE:
+        patch = np.asarray(Image.fromarray(patch).convert("L").convert("RGB"))
     first, second = rng.integers(0, GRID, 2), rng.integers(0, GRID, 2)
     top, left = int(first[0] + second[0]), int(first[1] + second[1])
     clean = patch[top : top + size[0], left : left + size[1]]

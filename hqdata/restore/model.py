@@ -13,6 +13,8 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hqdata.layers import ResidualPair, flatness_gate, local_mean
+
 __all__ = ["SymmetricAutoencoder"]
 
 SLOPE = 0.25
@@ -47,8 +49,7 @@ class SymmetricAutoencoder(nn.Module):
         colours = 3 * self.stride**2
         self.head = nn.Conv2d(2 * colours, channels, 3, padding=1)
         self.head_activation = nn.PReLU(channels, init=SLOPE)
-        self.encoder = nn.ModuleList(_ResidualPair(channels) for _ in range(pairs))
-        self.decoder = nn.ModuleList(_ResidualPair(channels) for _ in range(pairs))
+        self.encoder, self.decoder = self._pairs(), self._pairs()
         self.skips = nn.Parameter(torch.zeros(pairs, channels, 1, 1))
         self.tail = nn.Conv2d(channels, colours, 3, padding=1)
         nn.init.kaiming_normal_(self.head.weight, a=SLOPE)
@@ -64,34 +65,23 @@ class SymmetricAutoencoder(nn.Module):
     def forward(self, picture: Float32[Tensor, "n 3 h w"]) -> Float32[Tensor, "n 3 h w"]:
         """Return the restored pictures, in [-1, 1] as far as the input is; h and w must be even."""
         blocks = functional.pixel_unshuffle(picture, self.stride)
-        detail = DETAIL_GAIN * (blocks - self._surroundings(picture))
-        feature = self.head_activation(self.head(torch.cat([detail, blocks], dim=1)))
+        detail = blocks - self._surroundings(picture)
+        feature = self.head_activation(self.head(torch.cat([DETAIL_GAIN * detail, blocks], dim=1)))
         skips = []
         for pair in self.encoder:
             skips.append(feature)
             feature = pair(feature)
         for pair, skip, weight in zip(self.decoder, reversed(skips), self.skips, strict=True):
             feature = pair(feature) + weight * skip
-        return picture + OUTPUT_GAIN * functional.pixel_shuffle(self.tail(feature), self.stride)
+        correction = OUTPUT_GAIN * flatness_gate(detail, NEIGHBOURS) * self.tail(feature)
+        return picture + functional.pixel_shuffle(correction, self.stride)
+
+    def _pairs(self) -> nn.ModuleList:
+        return nn.ModuleList(
+            ResidualPair(self.channels, start_scale=START_SCALE, slope=SLOPE) for _ in range(self.pairs)
+        )
 
     def _surroundings(self, picture: Float32[Tensor, "n 3 h w"]) -> Float32[Tensor, "n 12 h/2 w/2"]:
         """Return each block's mean colour over its neighbourhood, once for each of the block's pixels."""
-        border = (NEIGHBOURS // 2,) * 4
-        means = functional.avg_pool2d(picture, self.stride)
-        means = functional.avg_pool2d(functional.pad(means, border, mode="replicate"), NEIGHBOURS, stride=1)
+        means = local_mean(functional.avg_pool2d(picture, self.stride), NEIGHBOURS)
         return means.repeat_interleave(self.stride**2, dim=1)
-
-
-class _ResidualPair(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.activation = nn.PReLU(channels, init=SLOPE)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.kaiming_normal_(self.first.weight, a=SLOPE)
-        nn.init.kaiming_normal_(self.second.weight, a=SLOPE)
-        with torch.no_grad():
-            self.second.weight.mul_(START_SCALE)
-
-    def forward(self, feature: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n c h w"]:
-        return feature + self.second(self.activation(self.first(feature)))

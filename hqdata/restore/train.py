@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
-from torch.nn import functional
+from jaxtyping import Float32, UInt8
+from torch import Tensor
 
 from hqdata.restore.apply import DEFAULT, load
 from hqdata.restore.checkpoint import Average, load_state, save_state
-from hqdata.restore.degrade import BORDER, add_noise, draw_jpeg
+from hqdata.restore.degrade import BORDER, add_grain, draw_jpeg
 from hqdata.restore.model import SymmetricAutoencoder
 from hqdata.restore.patches import PhotoPool, draw_pairs
 from hqdata.weights import Network, save_network
@@ -30,7 +30,8 @@ __all__ = ["Settings", "cosine_rate", "train"]
 
 GRAIN_SHARE = 0.4
 """Photos made smaller have no grain; without this the network takes a sharp photo's own grain for artefacts."""
-GRAIN_LEVELS = (0.5, 5.0)
+LEAST_DAMAGE = 2.0 / 255
+"""One grey level in [-1, 1]; see `relative_error`."""
 LOG_IMAGES = 1600
 SAVE_IMAGES = 3200
 
@@ -102,6 +103,22 @@ def cosine_rate(images: int, settings_images: int, highest: float) -> float:
     return highest * rise * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share))))
 
 
+def relative_error(
+    restored: Float32[Tensor, "n 3 h w"],
+    *,
+    given: Float32[Tensor, "n 3 h w"],
+    target: Float32[Tensor, "n 3 h w"],
+) -> Float32[Tensor, ""]:
+    """Return the mean absolute error of each picture in units of the damage that it had, plus one grey level.
+
+    Decibels count alike for all: with plain errors a ruined picture outweighs ten good ones, and the network learns
+    nothing about leaving those alone.
+    """
+    damage = (given - target).abs().mean(dim=(1, 2, 3))
+    errors = (restored - target).abs().mean(dim=(1, 2, 3))
+    return (errors / (damage + LEAST_DAMAGE)).mean()
+
+
 def _step(
     network: SymmetricAutoencoder,
     optimizer: torch.optim.Optimizer,
@@ -116,7 +133,7 @@ def _step(
         group["lr"] = cosine_rate(images, settings.images, settings.rate)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         restored = network(given)
-    loss = functional.l1_loss(restored.float(), target)
+    loss = relative_error(restored.float(), given=given, target=target)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
@@ -130,7 +147,7 @@ def _draw(
     """Return (clean, degraded); a share of the clean pictures has grain of its own, which the network must keep."""
     patch = pool.draw(size + BORDER, rng)
     if rng.random() < GRAIN_SHARE:
-        patch = add_noise(patch, float(rng.uniform(*GRAIN_LEVELS)), rng)
+        patch = add_grain(patch, rng)
     return draw_jpeg(patch, rng)
 
 

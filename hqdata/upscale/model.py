@@ -14,11 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from hqdata.layers import ResidualPair, flatness_gate, local_mean
+
 __all__ = ["PatchDiscriminator", "UpscaleGenerator"]
 
 START_SCALE = 0.1
 """Factor on the initial second convolution of each pair, so that a deep stack starts close to the identity."""
 SLOPE = 0.2
+NEIGHBOURS = 5
+"""Side of the square over which a picture is judged flat."""
 
 
 class UpscaleGenerator(nn.Module):
@@ -40,7 +44,7 @@ class UpscaleGenerator(nn.Module):
         self.channels, self.pairs = channels, pairs
         self.head = nn.Conv2d(3, channels, 3, padding=1)
         self.head_activation = nn.PReLU(channels)
-        self.body = nn.Sequential(*(_ResidualPair(channels) for _ in range(pairs)))
+        self.body = nn.Sequential(*(ResidualPair(channels, start_scale=START_SCALE) for _ in range(pairs)))
         self.merge = nn.Conv2d(channels, channels, 3, padding=1)
         self.merge_activation = nn.PReLU(channels)
         self.tail = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1, bias=False)
@@ -56,7 +60,8 @@ class UpscaleGenerator(nn.Module):
         """Return the enlarged pictures, in [-1, 1] as far as the input is."""
         shallow = self.head_activation(self.head(picture))
         deep = self.merge_activation(shallow + self.merge(self.body(shallow)))
-        return self.plain(picture) + functional.pixel_shuffle(self.tail(deep), self.scale)
+        gate = flatness_gate(picture - local_mean(picture, NEIGHBOURS), NEIGHBOURS)
+        return self.plain(picture) + functional.pixel_shuffle(gate * self.tail(deep), self.scale)
 
 
 class PatchDiscriminator(nn.Module):
@@ -107,16 +112,3 @@ def _keys_cubic(distance: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"
     near = (1.5 * away - 2.5) * away**2 + 1.0
     far = ((-0.5 * away + 2.5) * away - 4.0) * away + 2.0
     return torch.where(away <= 1, near, torch.where(away < 2, far, torch.zeros_like(away)))
-
-
-class _ResidualPair(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.activation = nn.PReLU(channels)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():
-            self.second.weight.mul_(START_SCALE)
-
-    def forward(self, feature: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n c h w"]:
-        return feature + self.second(self.activation(self.first(feature)))

@@ -42,7 +42,7 @@ JPEG_SHARE = 0.7
 LEAST_QUALITY = 30
 BLUR_SHARE = 0.15
 NOISE_SHARE = 0.15
-FILTERS = (Resampling.BICUBIC, Resampling.BICUBIC, Resampling.BICUBIC, Resampling.LANCZOS, Resampling.BOX)
+FILTERS = (Resampling.BICUBIC,) * 6 + (Resampling.LANCZOS, Resampling.BOX)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ class Settings:
     """How many of them, at the end, train against the discriminator too."""
     gan_weight: float = 0.003
     """Weight of the adversarial loss beside a mean absolute error in [-1, 1]."""
-    batch: int = 16
-    patch: int = 128
+    batch: int = 8
+    patch: int = 192
     """Side of a target patch in pixels."""
     rate: float = 1.5e-3
     """Adam's highest learning rate before the adversarial part."""
