@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+from hqdata.precision import Precision
 from hqdata.restore.model import SymmetricAutoencoder
 from hqdata.tiling import apply_network as apply
 from hqdata.weights import Builder, Network, load_network
@@ -14,14 +16,17 @@ DEFAULT = "dejpeg-small"
 ARCHITECTURES: dict[str, Builder] = {SymmetricAutoencoder.architecture: SymmetricAutoencoder}
 
 
-def load(name_or_path: str | Path = DEFAULT, device: str = "cpu") -> Network:
+def load(
+    name_or_path: str | Path = DEFAULT, device: str = "cpu", *, precision: Precision | Literal["auto"] = "float32"
+) -> Network:
     """Return a trained restorer in eval mode; its `sha256` belongs into the run's identity.
 
     Args:
         name_or_path: name of shipped weights, or a `.safetensors` file.
         device: as torch names it.
+        precision: of the convolutions; "auto" is bfloat16 where the device has instructions for it.
 
     Raises:
-        ValueError: when the weights are unknown, damaged or of another kind.
+        ValueError: when the weights are unknown, damaged or of another kind, or bfloat16 is asked for and not there.
     """
-    return load_network(name_or_path, builders=ARCHITECTURES, device=device)
+    return load_network(name_or_path, builders=ARCHITECTURES, device=device, precision=precision)

@@ -103,7 +103,8 @@ class _Bicubic(nn.Module):
 
     def forward(self, picture: Float32[Tensor, "n 3 h w"]) -> Float32[Tensor, "n 3 4*h 4*w"]:
         continued = functional.pad(picture, (2, 2, 2, 2), mode="replicate")
-        return functional.pixel_shuffle(functional.conv2d(continued, self.kernels, groups=3), self.scale)
+        with torch.autocast(picture.device.type, enabled=False):  # bfloat16 would round to half a grey level
+            return functional.pixel_shuffle(functional.conv2d(continued, self.kernels, groups=3), self.scale)
 
 
 def _keys_cubic(distance: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +21,7 @@ from safetensors.torch import save as format_tensors
 from torch import Tensor, nn
 
 from hqdata.atomic import write_bytes
+from hqdata.precision import Precision, resolve_precision
 
 __all__ = ["Builder", "Network", "describe", "load_network", "read_header", "save_network", "shipped"]
 
@@ -61,20 +62,31 @@ class Network:
     sha256: str
     """Of the weights file; part of a run's identity."""
     device: str
+    precision: Precision = "float32"
+    """What the convolutions compute in; the weights stay float32."""
 
 
-def load_network(name_or_path: str | Path, *, builders: Mapping[str, Builder], device: str = "cpu") -> Network:
+def load_network(
+    name_or_path: str | Path,
+    *,
+    builders: Mapping[str, Builder],
+    device: str = "cpu",
+    precision: Precision | Literal["auto"] = "float32",
+) -> Network:
     """Return a trained network in eval mode.
 
     Args:
         name_or_path: the name of shipped weights, or the path of a `.safetensors` file.
         builders: architectures that the caller can use, by name.
         device: where the network runs, as torch names it.
+        precision: see `hqdata.precision.resolve_precision`.
 
     Raises:
         ValueError: when the name is unknown, or the file is missing, damaged, of another kind, holds NaN, or differs
-            from the checksum beside it. The message names the file and the cause.
+            from the checksum beside it; the message names the file and the cause. Also when bfloat16 is asked for and
+            the device has no instructions for it.
     """
+    resolved = resolve_precision(precision, device)
     path = _path_of(name_or_path)
     data = _read(path)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -92,6 +104,7 @@ def load_network(name_or_path: str | Path, *, builders: Mapping[str, Builder], d
         reach=shape.reach,
         sha256=sha256,
         device=device,
+        precision=resolved,
     )
 
 
