@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 
 import click
 
+from pipelines.cli_judge import bench_restoration
+
 __all__ = ["main"]
 
 EXIT_FAILED = 1
@@ -78,6 +80,9 @@ def _build_options(command: Any) -> Any:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+cli.add_command(bench_restoration)
 
 
 @cli.command()
