@@ -8,7 +8,7 @@ from typing import Literal
 from hqdata.precision import Precision
 from hqdata.tiling import apply_network as apply
 from hqdata.upscale.model import UpscaleGenerator
-from hqdata.weights import Builder, Network, load_network
+from hqdata.weights import Builder, Network, load_weights
 
 __all__ = ["DEFAULT", "apply", "load"]
 
@@ -22,11 +22,13 @@ def load(
     """Return a trained generator in eval mode; its `sha256` belongs into the run's identity.
 
     Args:
-        name_or_path: name of shipped weights, or a `.safetensors` file.
+        name_or_path: name of shipped weights or of a Real-ESRGAN network (extra `realesrgan`), or a file: ours, or a
+            state dictionary of RRDBNet, SRVGGNetCompact or MSRResNet (`.pth`, `.pt`, `.safetensors`).
         device: as torch names it.
         precision: of the convolutions; "auto" is bfloat16 where the device has instructions for it.
 
     Raises:
-        ValueError: when the weights are unknown, damaged or of another kind, or bfloat16 is asked for and not there.
+        ValueError: when the weights are unknown, damaged, hostile or of another kind, or bfloat16 is asked for and
+            not there.
     """
-    return load_network(name_or_path, builders=ARCHITECTURES, device=device, precision=precision)
+    return load_weights(name_or_path, scale=4, builders=ARCHITECTURES, device=device, precision=precision)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -22,12 +24,17 @@ from torch import Tensor, nn
 
 from hqdata.atomic import write_bytes
 from hqdata.precision import Precision, resolve_precision
+from hqdata.weights.files import read_weights
 
-__all__ = ["Builder", "Network", "describe", "load_network", "read_header", "save_network", "shipped"]
+__all__ = ["Builder", "Network", "describe", "is_own", "load_network", "read_header", "save_network", "shipped"]
 
 METADATA_KEY = "hqdata"
 SUFFIX = ".safetensors"
 FOLDER = Path(__file__).parent
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
+"""It becomes part of file names and messages."""
+SANE_SIZES = {"channels": range(1, 1025), "pairs": range(1, 257)}
+"""What a header may say; a network's memory is only taken once its tensors are seen to be there."""
 
 
 class PictureModule(Protocol):
@@ -59,8 +66,12 @@ class Network:
     """Tiles must start on a multiple of this many input pixels."""
     reach: int
     """How many input pixels away an input pixel can be and still change an output pixel."""
+    margin: int | None = None
+    """How many input pixels around a tile are read; None is `reach`. Less, for a network so deep that its reach would
+    cost many times the tile: then tiles agree about as well as `reach`'s own documentation says, not exactly. The same
+    region of the same picture still gives the same bits."""
     sha256: str
-    """Of the weights file; part of a run's identity."""
+    """Of the weights file, or of the one that it was converted from; part of a run's identity."""
     device: str
     precision: Precision = "float32"
     """What the convolutions compute in; the weights stay float32."""
@@ -88,12 +99,11 @@ def load_network(
     """
     resolved = resolve_precision(precision, device)
     path = _path_of(name_or_path)
-    data = _read(path)
+    data = read_weights(path)
     sha256 = hashlib.sha256(data).hexdigest()
     _check_sum(path, sha256)
     header, tensors = read_header(path, data), parse_tensors(data)
-    module = _build(path, header, builders)
-    _fill(path, module, tensors)
+    module = _build(path, header, builders, tensors)
     module = module.eval().to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     shape = _shape_of(module)
     return Network(
@@ -146,7 +156,16 @@ def read_header(path: Path, data: bytes) -> dict[str, Any]:
         raise ValueError(f"{path}: not a whole safetensors file: {error}; fetch it again") from error
     if METADATA_KEY not in metadata:
         raise ValueError(f"{path}: has no {METADATA_KEY!r} metadata; only files that this package wrote can be used")
-    return json.loads(metadata[METADATA_KEY])
+    return _checked_header(path, metadata[METADATA_KEY])
+
+
+def is_own(data: bytes) -> bool:
+    """Return whether a file says that this package wrote it; whether that is true, `read_header` tells."""
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        return METADATA_KEY in json.loads(data[8 : 8 + length])["__metadata__"]
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def shipped() -> list[str]:
@@ -172,11 +191,21 @@ def _path_of(name_or_path: str | Path) -> Path:
     return FOLDER / f"{name_or_path}{SUFFIX}"
 
 
-def _read(path: Path) -> bytes:
+def _checked_header(path: Path, text: Any) -> dict[str, Any]:
+    """Return the header when it names a network of a size that anyone would train."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: weights cannot be read: {error.strerror}; give an existing {SUFFIX} file") from error
+        header = dict(json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: its {METADATA_KEY!r} metadata is no JSON object: {error}; fetch it again") from error
+    if not isinstance(header.get("name"), str) or not NAME.fullmatch(header["name"]):
+        raise ValueError(
+            f"{path}: its name is {header.get('name')!r:.80}; up to 64 letters, digits and .+-_ are allowed"
+        )
+    for key, sane in SANE_SIZES.items():
+        value = header.get(key)
+        if type(value) is not int or value not in sane:
+            raise ValueError(f"{path}: its {key} is {value!r:.80}; {sane.start} to {sane.stop - 1} is allowed")
+    return header
 
 
 def _check_sum(path: Path, sha256: str) -> None:
@@ -192,21 +221,35 @@ def _check_sum(path: Path, sha256: str) -> None:
         )
 
 
-def _build(path: Path, header: Mapping[str, Any], builders: Mapping[str, Builder]) -> nn.Module:
+def _build(
+    path: Path, header: Mapping[str, Any], builders: Mapping[str, Builder], tensors: Mapping[str, Tensor]
+) -> nn.Module:
+    """Return the network that the header names, filled; it takes memory only once all tensors are seen to fit."""
     architecture = header.get("architecture")
     if not isinstance(architecture, str) or architecture not in builders:
-        raise ValueError(f"{path}: holds a {architecture!r}, but {', '.join(builders)} is needed here")
-    return builders[architecture](header["channels"], header["pairs"])
+        raise ValueError(f"{path}: holds a {architecture!r:.80}, but {', '.join(builders)} is needed here")
+    build = partial(builders[architecture], header["channels"], header["pairs"])
+    with torch.device("meta"):
+        wanted = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if wanted != found:
+        differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        name = differing[0]
+        raise ValueError(
+            f"{path}: does not fit the architecture that it names, {architecture} of {header['channels']} channels and"
+            f" {header['pairs']} pairs: {name} has shape {found.get(name)} where {wanted.get(name)} is needed;"
+            f" {len(differing)} differ"
+        )
+    module = build()
+    module.load_state_dict({name: _finite(path, name, value) for name, value in tensors.items()})
+    return module
 
 
-def _fill(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    for key, value in tensors.items():
-        if not torch.isfinite(value).all():
-            raise ValueError(f"{path}: {key} holds NaN or infinity; the training that made it failed")
-    try:
-        module.load_state_dict({key: value.to(torch.float32) for key, value in tensors.items()})
-    except RuntimeError as error:
-        raise ValueError(f"{path}: does not fit the architecture that it names: {error}") from error
+def _finite(path: Path, name: str, value: Tensor) -> Tensor:
+    single = value.to(torch.float32)
+    if not torch.isfinite(single).all():
+        raise ValueError(f"{path}: {name} holds NaN or infinity; the training that made it failed")
+    return single
 
 
 def _shape_of(module: Any) -> PictureModule:

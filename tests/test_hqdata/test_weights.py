@@ -103,7 +103,7 @@ def test_weights_of_the_other_kind_are_refused():
 
 def test_a_foreign_file_is_refused(tmp_path):
     save_file({"a": torch.zeros(3)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(ValueError, match="only files that this package wrote"):
+    with pytest.raises(ValueError, match=r"foreign\.safetensors: no known architecture .* has its tensors: a \(3,\)"):
         restore.load(tmp_path / "foreign.safetensors")
 
 
