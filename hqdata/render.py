@@ -16,6 +16,7 @@ from torch import Tensor
 from hqdata.crop_plan import Box, CropPlan, Mode, plan_crop
 from hqdata.pixels import to_pixel_values, to_tensor
 from hqdata.tiling import chain_for
+from hqdata.true_colour import is_grey
 from hqdata.weights import Network
 
 __all__ = ["FacePlan", "When", "enlarged_landmarks", "face_pixels", "plan_face"]
@@ -131,6 +132,10 @@ class _Photo:
     @property
     def size(self) -> tuple[int, int]:
         return self._image.shape[0], self._image.shape[1]
+
+    @property
+    def is_grey(self) -> bool:
+        return is_grey(self._image.transpose(2, 0, 1))
 
     def output_region(self, box: Box) -> Float32[Tensor, "1 3 h w"]:
         left, top, right, bottom = box

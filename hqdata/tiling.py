@@ -1,9 +1,10 @@
 """Networks on pictures of any size, piece by piece: only the tiles that are asked for, always the same ones.
 
-A convolution gives slightly different bits for different input shapes. So every tile has the same shape and its place
-on a fixed lattice, whatever region is asked for: a region and the whole picture then agree bit for bit. Each tile is
-read with a margin of at least the network's reach, which is dropped, so there are no seams; beyond its edges the
-picture continues as its mirror image (the edge pixel is not repeated).
+A convolution may give slightly different bits for different input shapes. So every tile has the same shape and its
+place on a fixed lattice, whatever region is asked for: a region and the whole picture then agree bit for bit. Each
+tile is read with a margin of at least the network's reach, which is dropped, so there are no seams; beyond its edges
+the picture continues as its mirror image (the edge pixel is not repeated). What happens to one tile, with its colours
+and when memory runs out: `hqdata.run_tile`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from hqdata.record import Refused
+from hqdata.run_tile import TileRunner, margin_of
+from hqdata.true_colour import is_grey
 from hqdata.weights import Network
 
 __all__ = ["TILE", "Network", "Pixels", "TiledPicture", "align_down", "apply_network", "chain_for", "fit_tile"]
@@ -35,6 +37,11 @@ class Pixels(Protocol):
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
+        ...
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether red, green and blue are equal in every pixel of the whole picture; what comes of it is then grey."""
         ...
 
     def output_region(self, box: Box) -> Float32[Tensor, "1 3 h w"]:
@@ -79,7 +86,8 @@ class TiledPicture:
         self._network = network
         self._anchor = anchor
         self._tile = tile
-        self._margin = _margin(network)
+        self._runner = TileRunner(network, tile)
+        self._grey: bool | None = None
         self._tiles: dict[tuple[int, int], Float32[Tensor, "1 3 s s"]] = {}
 
     @property
@@ -87,6 +95,13 @@ class TiledPicture:
         """(height, width) of the result in pixels: the source's times the network's scale."""
         height, width = self.source.size
         return height * self._network.scale, width * self._network.scale
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the photo at the source is grey, and so every result of it."""
+        if self._grey is None:
+            self._grey = self.source.is_grey
+        return self._grey
 
     @property
     def tiles_computed(self) -> int:
@@ -132,21 +147,10 @@ class TiledPicture:
         """Return the tile's output without its margin."""
         if (row, column) not in self._tiles:
             left, top = self._anchor[0] + column * self._tile, self._anchor[1] + row * self._tile
-            reached = self._tile + self._margin
-            window = (left - self._margin, top - self._margin, left + reached, top + reached)
-            self._tiles[row, column] = self._run(_mirrored(self.source, window))
+            margin, reached = self._runner.margin, self._tile + self._runner.margin
+            window = _mirrored(self.source, (left - margin, top - margin, left + reached, top + reached))
+            self._tiles[row, column] = self._runner.core(window, grey=self.is_grey)
         return self._tiles[row, column]
-
-    @torch.inference_mode()
-    def _run(self, window: Float32[Tensor, "1 3 s s"]) -> Float32[Tensor, "1 3 t t"]:
-        network = self._network
-        given = window.to(network.device).contiguous(memory_format=torch.channels_last)
-        output = network.module(given).to("cpu", torch.float32)
-        margin = self._margin * network.scale
-        core = output[:, :, margin:-margin, margin:-margin] if margin else output
-        if not torch.isfinite(core).all():
-            raise Refused(network.name, "the network gave NaN or infinity; the picture or the weights are damaged")
-        return core.contiguous()
 
 
 def apply_network(
@@ -193,7 +197,7 @@ def fit_tile(width: int, height: int, network: Network) -> int:
         height: likewise.
         network: its reach decides what margin each tile carries.
     """
-    margin = _margin(network)
+    margin = margin_of(network)
 
     def cost(side: int) -> int:
         return -(-width // side) * -(-height // side) * (side + 2 * margin) ** 2
@@ -235,16 +239,11 @@ def _lattices(box: Box, size: tuple[int, int], networks: Sequence[Network]) -> l
         anchor = align_down((left, top), network.stride)
         tile = fit_tile(right - anchor[0], bottom - anchor[1], network)
         lattices.append((anchor, tile))
-        margin = _margin(network)
+        margin = margin_of(network)
         right = min(anchor[0] - (anchor[0] - right) // tile * tile + margin, size[1] * scale)
         bottom = min(anchor[1] - (anchor[1] - bottom) // tile * tile + margin, size[0] * scale)
         left, top = max(anchor[0] - margin, 0), max(anchor[1] - margin, 0)
     return lattices[::-1]
-
-
-def _margin(network: Network) -> int:
-    """The reach, rounded up to whole steps of the stride."""
-    return -(-network.reach // network.stride) * network.stride
 
 
 class _Array:
@@ -260,6 +259,10 @@ class _Array:
     @property
     def size(self) -> tuple[int, int]:
         return self._image.shape[2], self._image.shape[3]
+
+    @property
+    def is_grey(self) -> bool:
+        return is_grey(self._image[0].numpy())
 
     def output_region(self, box: Box) -> Float32[Tensor, "1 3 h w"]:
         left, top, right, bottom = box
