@@ -29,7 +29,7 @@ __all__ = [
     "weights_in_use",
 ]
 
-STAGE_VERSIONS = {"find": 1, "score": 1, "pack": 1}
+STAGE_VERSIONS = {"find": 1, "score": 2, "pack": 1}
 """Raised when a stage's output changes for the same input, so that the ledger redoes exactly what is stale."""
 
 
@@ -95,6 +95,7 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
             "find": find_key,
             "weights": weights,
             "when": [config.restore.when, config.upscale.when],
+            "precision": [config.restore.precision, config.upscale.precision],
             "size": config.align.size,
             "mode": config.align.mode,
             "device": device,

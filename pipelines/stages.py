@@ -341,8 +341,11 @@ def _tools(job: Job) -> _Tools:
 
 
 def _open_tools(job: Job) -> _Tools:
-    restorer = None if job.restore.when == "never" else restore.load(job.restore.weights, device=job.device)
-    upscaler = None if job.upscale.when == "never" else upscale.load(job.upscale.weights, device=job.device)
+    mend, enlarge = job.restore, job.upscale
+    restorer = None if mend.when == "never" else restore.load(mend.weights, job.device, precision=mend.precision)
+    upscaler = (
+        None if enlarge.when == "never" else upscale.load(enlarge.weights, job.device, precision=enlarge.precision)
+    )
     return _Tools(open_provider(job.provider, device=job.device), restorer, upscaler)
 
 

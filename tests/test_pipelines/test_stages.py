@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from small_source import write_small_celeba
 
+from hqdata import precision
 from hqdata.record import Refused
 from hqdata.sources import open_source
 from pipelines import stages
-from pipelines.config import load_config
+from pipelines.config import RestoreConfig, load_config
 from pipelines.dask_map import BuildStopped
 from pipelines.job import Job, list_photos, make_job
 from pipelines.ledger import read_rows
@@ -86,3 +87,25 @@ def test_a_source_that_vanishes_stops_the_build():
     breaker.add(result, 8)
     with pytest.raises(BuildStopped, match=r"24 of the first 24 photos .*it is missing.* run the same command"):
         breaker.add(result, 8)
+
+
+@pytest.mark.parametrize("section", ["restore", "upscale"])
+def test_another_precision_scores_again_and_finds_nothing_anew(tmp_path: Path, section: str):
+    write_small_celeba(tmp_path / "source", num_photos=1)
+    source = open_source(str(tmp_path / "source"))
+    exact, fast = (
+        make_job(load_config(assignments=[f"{section}.precision={word}"]), source, tmp_path / "run", "cpu")
+        for word in ("float32", "bfloat16")
+    )
+    assert exact.score_key != fast.score_key
+    assert exact.find_key == fast.find_key
+
+
+def test_a_worker_that_cannot_compute_as_asked_stops_the_build(
+    job_and_task: tuple[Job, PhotoTask], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    job, task = job_and_task
+    monkeypatch.setattr(precision, "CPU_FACTS", tmp_path / "none")
+    demanding = replace(job, restore=RestoreConfig(precision="bfloat16"))
+    with pytest.raises(BuildStopped, match="precision is bfloat16, but cpu has no instructions for it"):
+        stages.score_chunk([task], demanding, 0.0)
