@@ -1,6 +1,6 @@
 """Removes JPEG artefacts from a photo, or from the part of it that a face crop will see.
 
-`apply` runs the shipped network; `model`, `degrade`, `photos` and `train` are how it came to be.
+`apply` runs the shipped network; `model`, `red`, `degrade` and `train` are how it came to be.
 """
 
 from hqdata.restore.apply import DEFAULT, apply, load

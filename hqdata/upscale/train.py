@@ -1,15 +1,13 @@
-"""Train the 4x generator: `python -m hqdata.upscale.train PHOTOS RUN`; the same command resumes.
+"""How the 4x generator learns: what one step of `hqdata train-upscaler` does.
 
-First mean absolute error alone, then with an adversarial part of small weight: a GAN from a cold start fails, and an
+First mean absolute error alone, then with a discriminator and a perceptual loss: a GAN from a cold start fails, and an
 error-trained network is a choice of its own. A share of the inputs has been JPEG-compressed and restored, since that is
 what the network sees in a build.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
-import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,221 +16,264 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from PIL.Image import Resampling
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from hqdata.restore.apply import load as load_restorer
-from hqdata.restore.checkpoint import Average, load_state, save_state
 from hqdata.restore.degrade import add_noise, blur, jpeg, shrink
-from hqdata.restore.patches import PhotoPool, draw_pairs
-from hqdata.restore.train import cosine_rate
-from hqdata.upscale.apply import DEFAULT, load
-from hqdata.upscale.losses import discriminator_loss, generator_loss
-from hqdata.upscale.model import PatchDiscriminator, UpscaleGenerator
-from hqdata.weights import Network, save_network
+from hqdata.training.attributions import write_attributions
+from hqdata.training.checkpoint import Average
+from hqdata.training.loop import run_training
+from hqdata.training.machine import Machine
+from hqdata.training.patches import PhotoPool, draw_pairs
+from hqdata.training.perceptual import PerceptualLoss
+from hqdata.training.samples import SHEET_PATCHES, run_averaged, sheet, sheet_generator
+from hqdata.training.schedule import cosine_rate
+from hqdata.training.weights import begin_from, prepare_torch, write_network
+from hqdata.upscale.adversary import Adversary, descend
+from hqdata.upscale.apply import DEFAULT
+from hqdata.upscale.model import UpscaleGenerator
+from hqdata.weights import Network
 
-__all__ = ["Settings", "train"]
+__all__ = ["L1_SUFFIX", "NETWORKS", "Settings", "train"]
 
-LOG_IMAGES = 1600
-SAVE_IMAGES = 3200
-RESTORED_SHARE = 0.5
+NETWORKS: dict[str, Callable[[], UpscaleGenerator]] = {
+    DEFAULT: UpscaleGenerator,
+    "sr4-large": partial(UpscaleGenerator, 64, 16),
+}
+"""What can be trained, by the name of the weights."""
+L1_SUFFIX = "-l1"
+"""Ends the name of the weights that the adversarial stage begins from."""
+
+RESTORED_SHARE = 0.4
 """Of the batches; their pictures pass the restorer before the generator sees them."""
 JPEG_SHARE = 0.7
 """Of the pictures in those batches; the others are clean ones that the restorer has touched."""
 LEAST_QUALITY = 30
-BLUR_SHARE = 0.15
-NOISE_SHARE = 0.15
+BLUR_SHARE = 0.3
+NOISE_SHARE = 0.3
+"""Of the pictures in those batches."""
 FILTERS = (Resampling.BICUBIC,) * 6 + (Resampling.LANCZOS, Resampling.BOX)
 
-_LOGGER = logging.getLogger(__name__)
+Pair = tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "k l 3"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What decides the outcome of a run."""
+    """What decides the outcome of a run, beside the photos."""
 
     images: int = 100_000
     """Patches shown in total."""
     gan_images: int = 10_000
-    """How many of them, at the end, train against the discriminator too."""
-    gan_weight: float = 0.003
-    """Weight of the adversarial loss beside a mean absolute error in [-1, 1]."""
+    """How many of them, at the end, are judged by the discriminator too."""
     batch: int = 8
     patch: int = 192
-    """Side of a target patch in pixels."""
+    """Side of a target patch in pixels, a multiple of 8."""
     rate: float = 1.5e-3
-    """Adam's highest learning rate before the adversarial part."""
+    """Adam's highest learning rate before the adversarial stage."""
+    gan_batch: int = 8
+    gan_patch: int = 128
     gan_rate: float = 1e-4
-    """Adam's highest learning rate in the adversarial part."""
+    """Adam's highest learning rate in the adversarial stage, for both networks."""
+    error_weight: float = 1.0
+    """Of the mean absolute error in [-1, 1], in the adversarial stage."""
+    gan_weight: float = 0.005
+    """Of the relativistic loss, about log 2."""
+    perceptual_weight: float = 0.1
+    """Of the perceptual loss; 0 trains without VGG16."""
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what no run could use."""
+        if min(self.images, self.batch, self.gan_batch) < 1 or not 0 <= self.gan_images <= self.images:
+            raise ValueError(
+                "images, batch and gan_batch must be positive and gan_images at most images,"
+                f" got {self.images}, {self.batch}, {self.gan_batch} and {self.gan_images}"
+            )
+        for name, side in (("patch", self.patch), ("gan_patch", self.gan_patch)):
+            if side < 32 or side % 8:
+                raise ValueError(f"{name} must be a multiple of 8 and at least 32, got {side}")
 
-class _Players:
-    """Both networks with their optimizers, and the network that cleans the inputs."""
-
-    def __init__(self, settings: Settings, start: Network | None) -> None:
-        torch.manual_seed(settings.seed)
-        self.generator = UpscaleGenerator().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        if start is not None:
-            self.generator.load_state_dict(start.module.state_dict())
-        self.discriminator = PatchDiscriminator()
-        self.average = Average(self.generator)
-        self.optimizers = {
-            "generator_adam": torch.optim.Adam(self.generator.parameters(), lr=settings.rate, betas=(0.9, 0.99)),
-            "discriminator_adam": torch.optim.Adam(
-                self.discriminator.parameters(), lr=settings.gan_rate, betas=(0.9, 0.99)
-            ),
-        }
-
-    def load(self, run: Path) -> dict | None:
-        networks = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
-        return load_state(run, networks=networks, optimizers=self.optimizers)
-
-    def save(self, run: Path, images: int, settings: Settings) -> None:
-        save_state(
-            run,
-            progress={"images": images, "settings": asdict(settings)},
-            networks={
-                "generator": self.generator.state_dict(),
-                "discriminator": self.discriminator.state_dict(),
-                "average": self.average.values,
-            },
-            optimizers=self.optimizers,
-        )
+    @property
+    def border(self) -> int:
+        """Images shown when the adversarial stage begins: the end of an error-trained batch."""
+        return -(-(self.images - self.gan_images) // self.batch) * self.batch
 
 
 def train(
-    photos: Path, run: Path, settings: Settings, restorer: Network, start: Network | None = None
+    photos: Path,
+    run: Path,
+    settings: Settings,
+    *,
+    restorer: Network,
+    network: str = DEFAULT,
+    start: Network | None = None,
+    perceptual: tuple[PerceptualLoss, str] | None = None,
+    machine: Machine | None = None,
 ) -> UpscaleGenerator:
-    """Train, saving to `run` on the way, and return the averaged generator.
+    """Train, saving to `run` on the way, and return the averaged generator; the same call resumes.
 
     Args:
         photos: folder of PNG files.
-        run: folder for the state; created where missing.
+        run: folder for the state, `<network>.safetensors`, `<network>-l1.safetensors` (what the adversarial stage began
+            from), `runlog.jsonl`, `samples/` and `attributions.json`.
         settings: of the run; a resumed run must have the same.
-        restorer: cleans the compressed inputs, as in a build.
+        restorer: cleans the compressed inputs, as in a build; on the machine's device.
+        network: a name in `NETWORKS`.
         start: a trained generator to begin from, instead of random weights.
+        perceptual: the loss and the sha256 of its weights, as `load_perceptual` returns them.
+        machine: where to compute; the default is one CPU thread in float32.
 
     Raises:
-        ValueError: when `run` was begun with other settings, or the photos are missing.
+        ValueError: when `run` was begun with other settings, the photos are missing or too small, a GAN is to begin
+            from random weights, or the perceptual loss is missing.
+        KeyboardInterrupt: after SIGINT or SIGTERM, with the state saved.
     """
-    torch.set_num_threads(1)
-    pool, players = PhotoPool(photos), _Players(settings, start)
-    saved = players.load(run)
-    if saved is not None and saved["settings"] != asdict(settings):
-        raise ValueError(f"{run} was begun with {saved['settings']}, not {asdict(settings)}; use another folder")
-    images = saved["images"] if saved else 0
-    losses, begun, first = [], time.monotonic(), images
-    while images < settings.images:
-        losses.append(_step(players, pool, settings, images, restorer))
-        images += settings.batch
-        players.average.update(players.generator, images, settings.batch)
-        if images % LOG_IMAGES == 0:
-            speed = (images - first) / (time.monotonic() - begun)
-            _LOGGER.info("%d images, %.1f images/s, error %.4f", images, speed, float(np.mean(losses)))
-            losses.clear()
-        if images % SAVE_IMAGES == 0 or images >= settings.images:
-            players.save(run, images, settings)
-    players.generator.load_state_dict(players.average.values)
-    return players.generator.eval()
+    machine = machine or Machine()
+    _check_stages(settings, start, perceptual)
+    prepare_torch(settings.seed)
+    pool = PhotoPool(photos, least_side=max(settings.patch, settings.gan_patch if settings.gan_images else 0))
+    generator = begin_from(start, NETWORKS[network], machine)
+    adversary = Adversary(perceptual[0] if perceptual and settings.perceptual_weight else None, machine)
+    trainee = _Training(pool, run, settings, name=network, generator=generator, adversary=adversary, restorer=restorer)
+    identity = {
+        "network": network,
+        **asdict(settings),
+        **asdict(machine),
+        "photos": write_attributions(photos, pool, run),
+        "restorer": restorer.sha256,
+        "start": start.sha256 if start else None,
+        "perceptual": perceptual[1] if perceptual and settings.gan_images and settings.perceptual_weight else None,
+    }
+    run_training(trainee, run, images=settings.images, identity=identity)
+    generator.load_state_dict(trainee.average.values)
+    return generator.eval()
 
 
-def _step(players: _Players, pool: PhotoPool, settings: Settings, images: int, restorer: Network) -> float:
-    """Take one step and return its mean absolute error."""
-    rng = np.random.default_rng([settings.seed, images])
-    is_restored = rng.random() < RESTORED_SHARE
-    jpeg_share = JPEG_SHARE if is_restored else 0.0
-    target, given = draw_pairs(partial(_draw, pool, settings.patch, jpeg_share), settings.batch, rng)
-    if is_restored:
-        given = _restored(given, restorer)
-    plain_images = settings.images - settings.gan_images
-    is_gan = images >= plain_images
-    for group in players.optimizers["generator_adam"].param_groups:
-        group["lr"] = (
-            cosine_rate(images - plain_images, settings.gan_images, settings.gan_rate)
-            if is_gan
-            else cosine_rate(images, plain_images, settings.rate)
+def _check_stages(settings: Settings, start: Network | None, perceptual: object | None) -> None:
+    if settings.gan_images and settings.border == 0 and start is None:
+        raise ValueError(
+            "a GAN learns nothing from random weights; make gan_images smaller than images,"
+            " or give trained weights as start"
         )
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        generated = players.generator(given)
-    generated = generated.float()
-    error = functional.l1_loss(generated, target)
-    loss = error + settings.gan_weight * _adversarial(players, generated, target) if is_gan else error
-    _descend(players.optimizers["generator_adam"], loss, list(players.generator.parameters()))
-    if is_gan:
-        _train_discriminator(players, generated.detach(), target)
-    return float(error.detach())
+    if settings.gan_images and settings.perceptual_weight and perceptual is None:
+        raise ValueError("the perceptual loss is missing; load it, or set perceptual_weight to 0")
 
 
-def _adversarial(
-    players: _Players, generated: Float32[Tensor, "n 3 h w"], target: Float32[Tensor, "n 3 h w"]
-) -> Float32[Tensor, ""]:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores, real = players.discriminator(generated), players.discriminator(target).detach()
-    return generator_loss(reference=real.float(), generated=scores.float())
+class _Training:
+    """The generator with its average, its adversary and the network that cleans its inputs."""
+
+    def __init__(
+        self,
+        pool: PhotoPool,
+        run: Path,
+        settings: Settings,
+        *,
+        name: str,
+        generator: UpscaleGenerator,
+        adversary: Adversary,
+        restorer: Network,
+    ) -> None:
+        self.pool, self.run, self.settings, self.name = pool, run, settings, name
+        self.generator, self.adversary, self.restorer = generator, adversary, restorer
+        self.machine = adversary.machine
+        self.average = Average(generator)
+        self.adam = torch.optim.Adam(generator.parameters(), lr=settings.rate, betas=(0.9, 0.99))
+        self.networks: Mapping[str, nn.Module | Average] = {
+            "generator": generator,
+            "discriminator": adversary.discriminator,
+            "average": self.average,
+        }
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {
+            "generator_adam": self.adam,
+            "discriminator_adam": adversary.adam,
+        }
+
+    def step(self, images: int) -> tuple[int, Mapping[str, float]]:
+        if images == self.settings.border:
+            self._begin_adversarial_stage()
+        if images < self.settings.border:
+            return self.settings.batch, self._error_step(images)
+        return self.settings.gan_batch, self._adversarial_step(images)
+
+    def write_weights(self, run: Path) -> None:
+        write_network(run, self.generator, self.average.values, self.name)
+
+    def sample_sheet(self) -> UInt8[np.ndarray, "h w 3"]:
+        rng = sheet_generator(self.settings.seed)
+        target, given = self._draw(SHEET_PATCHES, self.settings.patch, rng)
+        return sheet(given=given, result=run_averaged(self.generator, self.average, given), target=target)
+
+    def _begin_adversarial_stage(self) -> None:
+        """Go on from the average, with a fresh optimizer; a resumed run comes here again, to the same effect."""
+        write_network(self.run, self.generator, self.average.values, self.name + L1_SUFFIX)
+        self.generator.load_state_dict(self.average.values)
+        self.adam.state.clear()
+
+    def _error_step(self, images: int) -> dict[str, float]:
+        settings = self.settings
+        rate = cosine_rate(images, settings.images - settings.gan_images, settings.rate)
+        generated, target = self._generate(settings.batch, settings.patch, images)
+        error = functional.l1_loss(generated, target)
+        descend(self.adam, error, rate)
+        self.average.update(self.generator, images + settings.batch, settings.batch)
+        return {"error": float(error.detach()), "rate": rate}
+
+    def _adversarial_step(self, images: int) -> dict[str, float]:
+        settings = self.settings
+        shown = images - settings.border
+        rate = cosine_rate(shown, settings.images - settings.border, settings.gan_rate)
+        generated, target = self._generate(settings.gan_batch, settings.gan_patch, images)
+        error = functional.l1_loss(generated, target)
+        terms = self.adversary.judge(generated=generated, target=target)
+        loss = settings.error_weight * error + settings.gan_weight * terms["gan"]
+        if "perceptual" in terms:
+            loss = loss + settings.perceptual_weight * terms["perceptual"]
+        descend(self.adam, loss, rate)
+        discriminator = self.adversary.learn(generated=generated, target=target, rate=rate)
+        self.average.update(self.generator, shown + settings.gan_batch, settings.gan_batch)
+        parts = {name: float(value.detach()) for name, value in terms.items()}
+        return {"error": float(error.detach()), **parts, "discriminator": float(discriminator), "rate": rate}
+
+    def _generate(
+        self, count: int, size: int, images: int
+    ) -> tuple[Float32[Tensor, "n 3 h w"], Float32[Tensor, "n 3 h w"]]:
+        """Return (generated, target) of the batch that follows `images` shown."""
+        target, given = self._draw(count, size, np.random.default_rng([self.settings.seed, images]))
+        with self.machine.autocast():
+            generated = self.generator(given)
+        return generated.float(), target
+
+    def _draw(
+        self, count: int, size: int, rng: np.random.Generator
+    ) -> tuple[Float32[Tensor, "n 3 h w"], Float32[Tensor, "n 3 k l"]]:
+        """Return (target, input); in a share of the batches the inputs are as the restorer leaves them."""
+        is_restored = rng.random() < RESTORED_SHARE
+        draw = _draw_damaged if is_restored else _draw
+        target, given = draw_pairs(partial(draw, self.pool, size), count, rng)
+        target, given = target.to(self.machine.device), given.to(self.machine.device)
+        if is_restored:
+            with torch.no_grad(), self.machine.autocast():
+                given = self.restorer.module(given).float()
+        return target, given
 
 
-def _train_discriminator(
-    players: _Players, generated: Float32[Tensor, "n 3 h w"], target: Float32[Tensor, "n 3 h w"]
-) -> None:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores, real = players.discriminator(generated), players.discriminator(target)
-    loss = discriminator_loss(reference=real.float(), generated=scores.float())
-    _descend(players.optimizers["discriminator_adam"], loss, list(players.discriminator.parameters()))
+def _draw(pool: PhotoPool, size: int, rng: np.random.Generator) -> Pair:
+    """Return (target, small input)."""
+    target = pool.draw(size, rng)
+    return target, _shrunk(target, rng)
 
 
-def _descend(optimizer: torch.optim.Optimizer, loss: Float32[Tensor, ""], parameters: list[Tensor]) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, 0.5)
-    optimizer.step()
-
-
-@torch.no_grad()
-def _restored(given: Float32[Tensor, "n 3 h w"], restorer: Network) -> Float32[Tensor, "n 3 h w"]:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        return restorer.module(given).float()
-
-
-def _draw(
-    pool: PhotoPool, size: int, jpeg_share: float, rng: np.random.Generator
-) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "k l 3"]]:
+def _draw_damaged(pool: PhotoPool, size: int, rng: np.random.Generator) -> Pair:
     """Return (target, small input); a share of the inputs is blurred, noisy or compressed."""
     target = pool.draw(size, rng)
     softened = blur(target, float(rng.uniform(0.3, 1.5))) if rng.random() < BLUR_SHARE else target
-    small = shrink(softened, UpscaleGenerator.scale, FILTERS[int(rng.integers(len(FILTERS)))])
+    small = _shrunk(softened, rng)
     if rng.random() < NOISE_SHARE:
         small = add_noise(small, float(rng.uniform(0.5, 4.0)), rng)
-    if rng.random() < jpeg_share:
+    if rng.random() < JPEG_SHARE:
         small = jpeg(small, int(rng.integers(LEAST_QUALITY, 96)))
     return target, small
 
 
-def _main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    defaults = Settings()
-    parser.add_argument("photos", type=Path, help="folder that `python -m hqdata.restore.photos` wrote")
-    parser.add_argument("run", type=Path, help="folder for the state")
-    parser.add_argument("--images", type=int, default=defaults.images, help="patches to show in total")
-    parser.add_argument("--gan-images", type=int, default=defaults.gan_images, help="of them, in the adversarial part")
-    parser.add_argument("--restorer", default="dejpeg-small", help="name or file of the network that cleans inputs")
-    parser.add_argument("--rate", type=float, default=defaults.rate, help="Adam's highest learning rate before that")
-    parser.add_argument("--start", help="name or file of weights to begin from")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    given = parser.parse_args()
-    settings = Settings(images=given.images, gan_images=given.gan_images, rate=given.rate, seed=given.seed)
-    start = load(given.start) if given.start else None
-    network = train(given.photos, given.run, settings, load_restorer(given.restorer), start)
-    save_network(
-        given.run / f"{DEFAULT}.safetensors",
-        network.state_dict(),
-        name=DEFAULT,
-        architecture=network.architecture,
-        channels=network.channels,
-        pairs=network.pairs,
-    )
-
-
-if __name__ == "__main__":
-    _main()
+def _shrunk(target: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "k l 3"]:
+    return shrink(target, UpscaleGenerator.scale, FILTERS[int(rng.integers(len(FILTERS)))])

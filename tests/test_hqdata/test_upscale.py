@@ -12,7 +12,6 @@ from hqdata.restore.degrade import jpeg, shrink
 from hqdata.tiling import TiledPicture
 from hqdata.upscale.losses import discriminator_loss, generator_loss
 from hqdata.upscale.model import PatchDiscriminator, UpscaleGenerator
-from hqdata.upscale.train import Settings, train
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +125,3 @@ def test_undecided_players_pay_log_two():
     even = torch.zeros((2, 1, 2, 2))
     assert float(discriminator_loss(reference=even, generated=even)) == pytest.approx(np.log(2))
     assert float(generator_loss(reference=even, generated=even)) == pytest.approx(np.log(2))
-
-
-def test_training_with_the_adversary_goes_on_where_it_stopped(tmp_path):
-    (tmp_path / "photos").mkdir()
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "photos" / "noise.png")
-    settings = Settings(images=4, gan_images=2, batch=2, patch=32)
-    once = train(tmp_path / "photos", tmp_path / "run", settings, restore.load())
-    again = train(tmp_path / "photos", tmp_path / "run", settings, restore.load())
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in once.state_dict().items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from hqdata.pixels import to_tensor
 
 __all__ = ["PhotoPool", "draw_pairs", "to_batch"]
 
+_LOGGER = logging.getLogger(__name__)
+
 Image8 = UInt8[np.ndarray, "h w 3"]
 
 
@@ -22,22 +26,35 @@ class PhotoPool:
     """Photos in memory; patches are drawn in proportion to area.
 
     Args:
-        folder: PNG files as `hqdata.restore.photos` writes them; read in the order of their names.
+        folder: PNG files as `recipe.prepare` or `photos.prepare_own` write them; read in the order of their names.
+        least_side: photos with a shorter side are left out, with a warning that names them.
 
     Raises:
-        ValueError: when the folder holds no PNG file.
+        ValueError: when the folder holds no PNG file that is large enough.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.photos = [_read(path) for path in sorted(folder.glob("*.png"))]
+    def __init__(self, folder: Path, *, least_side: int = 1) -> None:
+        read = {path.name: _read(path) for path in sorted(folder.glob("*.png"))}
+        self.photos = {name: photo for name, photo in read.items() if min(photo.shape[:2]) >= least_side}
+        for name in read.keys() - self.photos.keys():
+            _LOGGER.warning("%s: left out, since a side is shorter than %d pixels", folder / name, least_side)
         if not self.photos:
-            raise ValueError(f"{folder} holds no .png; run `python -m hqdata.restore.photos` first")
-        areas = np.array([photo.shape[0] * photo.shape[1] for photo in self.photos], np.float64)
+            raise ValueError(
+                f"{folder} holds no .png with sides of at least {least_side} pixels; prepare larger photos there,"
+                " or train with smaller patches"
+            )
+        self._photos = list(self.photos.values())
+        areas = np.array([photo.shape[0] * photo.shape[1] for photo in self._photos], np.float64)
         self._shares = areas / areas.sum()
+        _LOGGER.info("%d photos, %.1f megapixels", len(self._photos), areas.sum() / 1e6)
+
+    def digests(self) -> dict[str, str]:
+        """Return the sha256 of every photo's pixels, by file name."""
+        return {name: hashlib.sha256(photo.tobytes()).hexdigest() for name, photo in self.photos.items()}
 
     def draw(self, size: int, rng: np.random.Generator) -> Image8:
         """Return a square patch, mirrored and turned at random, as a contiguous array."""
-        photo = self.photos[rng.choice(len(self.photos), p=self._shares)]
+        photo = self._photos[rng.choice(len(self._photos), p=self._shares)]
         top = int(rng.integers(0, photo.shape[0] - size + 1))
         left = int(rng.integers(0, photo.shape[1] - size + 1))
         patch = photo[top : top + size, left : left + size]

@@ -1,14 +1,13 @@
 """The training photos: which freely licensed pictures the shipped weights saw, and how they were made ready.
 
-Everything comes from four Debian packages (`apt-get download gcompris-qt-data lomiri-wallpapers-16.04
-lomiri-wallpapers-20.04 mate-backgrounds`, then `dpkg -x` each into one folder). Each photo's licence and author are
-read from its package's `debian/copyright`; by default only public-domain, CC0 and CC-BY photos are taken, so that the
-weights carry no share-alike question. Photos are made smaller, which removes their own JPEG or WebP traces.
+Everything comes from four Debian packages, which `hqdata.training.packages` unpacks into one folder. Each photo's
+licence and author are read from its package's `debian/copyright`; by default only public-domain, CC0 and CC-BY photos
+are taken, so that the weights carry no share-alike question. Photos are made smaller, which removes their own JPEG or
+WebP traces.
 """
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import io
 import logging
@@ -23,10 +22,20 @@ from PIL import Image
 
 from hqdata.atomic import atomic_path, write_json
 
-__all__ = ["DEFAULT_LICENCES", "Attribution", "copyright_of", "prepare", "read_copyright", "read_qt_resource"]
+__all__ = [
+    "DEFAULT_LICENCES",
+    "PACKAGES",
+    "Attribution",
+    "copyright_of",
+    "prepare",
+    "read_copyright",
+    "read_qt_resource",
+]
 
 DEFAULT_LICENCES = ("public-domain", "CC0", "CC-BY-1", "CC-BY-2", "CC-BY-3", "CC-BY-4")
 """Prefixes of the licence names that are taken; CC-BY-SA and GPL are not."""
+
+PACKAGES = ("gcompris-qt-data", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds")
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 DRAWN = ("Painting", "fractal", "Fractal", "paintings", "Drawing")
@@ -210,17 +219,3 @@ def _shrunk(data: bytes, longest_sides: Sequence[int]) -> list[Image.Image]:
         shrinks = {max(least, max(opened.size) / side) for side in longest_sides}
         sizes = [(round(opened.width / shrink), round(opened.height / shrink)) for shrink in sorted(shrinks)]
         return [opened.convert("RGB").resize(size, Image.Resampling.LANCZOS) for size in sizes]
-
-
-def _main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("packages", type=Path, help="folder that the Debian packages were unpacked into")
-    parser.add_argument("out", type=Path, help="folder for the photos and attributions.json")
-    parser.add_argument("--licences", nargs="+", default=DEFAULT_LICENCES, help="licence names to accept, by prefix")
-    given = parser.parse_args()
-    prepare(given.packages, given.out, licences=given.licences)
-
-
-if __name__ == "__main__":
-    _main()

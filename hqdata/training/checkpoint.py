@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from hqdata.atomic import atomic_path, write_json
 
-__all__ = ["Average", "load_state", "save_state"]
+__all__ = ["STATE_FILE", "Average", "load_state", "save_state"]
+
+STATE_FILE = "state.json"
 
 
 class Average:
@@ -35,6 +37,12 @@ class Average:
         decay = min(self.decay, (1 + steps) / (10 + steps))
         for name, value in network.state_dict().items():
             self.values[name].lerp_(value, 1.0 - decay)
+
+    @torch.no_grad()
+    def take(self, values: Mapping[str, Tensor]) -> None:
+        """Become these values, on the device where the average is kept."""
+        for name, value in self.values.items():
+            value.copy_(values[name])
 
 
 def save_state(
@@ -59,7 +67,7 @@ def save_state(
     file = f"state-{progress['images']}.safetensors"
     with atomic_path(folder / file) as temporary:
         save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
-    write_json(folder / "state.json", {**progress, "file": file})
+    write_json(folder / STATE_FILE, {**progress, "file": file})
     for old in folder.glob("state-*.safetensors"):
         if old.name != file:
             old.unlink()
@@ -69,14 +77,14 @@ def load_state(
     folder: Path, *, networks: Mapping[str, nn.Module | Average], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> dict[str, Any] | None:
     """Restore everything in place and return the progress, or None when the run has not been saved yet."""
-    if not (folder / "state.json").exists():
+    if not (folder / STATE_FILE).exists():
         return None
-    progress = json.loads((folder / "state.json").read_text())
+    progress = json.loads((folder / STATE_FILE).read_text())
     tensors = load_file(folder / progress["file"])
     for name, network in networks.items():
         values = _under(tensors, name)
         if isinstance(network, Average):
-            network.values = values
+            network.take(values)
         else:
             network.load_state_dict(values)
     for name, optimizer in optimizers.items():

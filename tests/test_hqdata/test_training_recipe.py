@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hqdata.restore.photos import copyright_of, prepare, read_copyright, read_qt_resource
+from hqdata.training.recipe import copyright_of, prepare, read_copyright, read_qt_resource
 
 NOTICE = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 
