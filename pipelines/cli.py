@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from pipelines.cli_judge import bench_restoration
+from pipelines.cli_train import blend_weights, train_restorer, train_upscaler
 
 __all__ = ["main"]
 
@@ -63,6 +64,8 @@ def _build_options(command: Any) -> Any:
         click.option("--min-face", type=float, help="Smallest crop side in photo pixels.  [default: 40]"),
         click.option("--restore", type=click.Choice(["needed", "always", "never"]), help="When to clean up JPEG."),
         click.option("--upscale", type=click.Choice(["needed", "always", "never"]), help="When to enlarge four times."),
+        click.option("--restore-weights", metavar="FILE", help="Other restorer: a file or a name of `hqdata weights`."),
+        click.option("--upscale-weights", metavar="FILE", help="Other upscaler: a file or a name of `hqdata weights`."),
         click.option("--mode", type=click.Choice(["accurate", "fast", "exact"]), help="How crops are resampled."),
         click.option("--allow-subset", is_flag=True, default=None, help="Accept an incomplete CelebA folder."),
         click.option("--workers", type=int, help="Worker processes; 0 is one a core."),
@@ -83,6 +86,9 @@ def _build_options(command: Any) -> Any:
 
 
 cli.add_command(bench_restoration)
+cli.add_command(train_restorer)
+cli.add_command(train_upscaler)
+cli.add_command(blend_weights)
 
 
 @cli.command()
@@ -143,6 +149,15 @@ def inspect(run: Path, truth: Path | None) -> None:
             click.echo(line)
 
 
+@cli.command()
+def weights() -> None:
+    """List the networks that --restore-weights and --upscale-weights can name."""
+    from pipelines.list_weights import list_weights
+
+    for line in list_weights():
+        click.echo(line)
+
+
 @cli.command("demo-source")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--photos", "num_photos", default=200, show_default=True, help="Photos to make.")
@@ -167,8 +182,8 @@ def _config(options: dict[str, Any]) -> Any:
             "faces": options["faces"],
             "min_face_px": options["min_face"],
         },
-        restore={"when": options["restore"]},
-        upscale={"when": options["upscale"]},
+        restore={"when": options["restore"], "weights": options["restore_weights"]},
+        upscale={"when": options["upscale"], "weights": options["upscale_weights"]},
         align={"size": options["size"], "mode": options["mode"]},
         select={"count": options["count"]},
         run={"workers": options["workers"]},

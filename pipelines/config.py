@@ -71,7 +71,7 @@ class RestoreConfig:
     when: Literal["needed", "always", "never"] = "needed"
     """`needed`: unless an output pixel averages 4 x 4 or more photo pixels. `always`: the paper's way."""
     weights: str = "dejpeg-small"
-    """Name of shipped weights or a safetensors file."""
+    """Name of shipped weights, or a file: ours or a state dictionary of a known architecture."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is faster where every worker's device has it, and gives slightly other pixels."""
 
@@ -83,7 +83,7 @@ class UpscaleConfig:
     when: Literal["needed", "always", "never"] = "needed"
     """`needed`: only where the face has fewer pixels than the output. `always`: the paper's way."""
     weights: str = "sr4-small"
-    """Name of shipped weights or a safetensors file."""
+    """Name of shipped or converted weights, or a file: ours or a state dictionary of a known architecture."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is faster where every worker's device has it, and gives slightly other pixels."""
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hqdata import restore, upscale
 from hqdata.crop_plan import Mode
 from hqdata.landmarks.mtcnn_weights import WEIGHTS_SHA256
 from hqdata.record import PhotoRef
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
-from hqdata.weights import describe
+from hqdata.weights import weights_sha256
 from pipelines.config import BuildConfig, ConfigError, LandmarksConfig, RestoreConfig, UpscaleConfig
 from pipelines.ledger import fingerprint
 from pipelines.rows import PackRow, to_dict
@@ -70,8 +71,9 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
     """Return the job for a source, with `auto` settings resolved.
 
     Raises:
-        ConfigError: for weights that are not there, or annotations asked of a source that has none.
+        ConfigError: for weights that are not there or not usable, or annotations asked of a source that has none.
     """
+    _check_weights(config)
     provider = config.landmarks.provider
     if provider == "auto":
         provider = "annotations" if source.kind == "celeba" else "mtcnn"
@@ -138,19 +140,19 @@ def weights_in_use(config: BuildConfig, provider: str) -> dict[str, str]:
     detector = {f"landmarks {name}": sha256 for name, sha256 in WEIGHTS_SHA256.items()} if provider == "mtcnn" else {}
     networks = {"restore": config.restore, "upscale": config.upscale}
     return detector | {
-        name: _weights_sha256(network.weights) for name, network in networks.items() if network.when != "never"
+        name: weights_sha256(network.weights) for name, network in networks.items() if network.when != "never"
     }
 
 
-def _weights_sha256(name_or_path: str) -> str:
-    try:
-        if not name_or_path.endswith(".safetensors"):
-            return describe(name_or_path)["sha256"]
-        return hashlib.sha256(Path(name_or_path).read_bytes()).hexdigest()
-    except ValueError as error:
-        raise ConfigError(f"{error}, or give a .safetensors file") from error
-    except OSError as error:
-        raise ConfigError(f"{name_or_path}: weights cannot be read ({error.strerror}), give another file") from error
+def _check_weights(config: BuildConfig) -> None:
+    """Refuse weights that no worker could use, before any worker starts, and convert those that need it once."""
+    for settings, load in ((config.restore, restore.load), (config.upscale, upscale.load)):
+        if settings.when == "never":
+            continue
+        try:
+            load(settings.weights)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 def pack_key(job: Job, rows: Sequence[PackRow], rows_per_shard: int, columns: Mapping[str, Any]) -> str:

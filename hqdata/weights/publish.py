@@ -1,13 +1,12 @@
 """Put trained weights beside the package: `python -m hqdata.weights.publish FILE FACTS.json`.
 
 FACTS holds what only people and benchmarks know: licence, origin, data, training, scores. The rest (checksum, size,
-architecture) is taken from the file.
+architecture, reach) is taken from the file.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,13 @@ from typing import Any
 from safetensors.torch import load as parse_tensors
 
 from hqdata.atomic import write_bytes, write_json
-from hqdata.weights.registry import FOLDER, SUFFIX, read_header
+from hqdata.restore.apply import ARCHITECTURES as RESTORERS
+from hqdata.upscale.apply import ARCHITECTURES as UPSCALERS
+from hqdata.weights.registry import FOLDER, SUFFIX, load_network, read_header
 
 __all__ = ["NEEDED_FACTS", "publish"]
 
+BUILDERS = {**RESTORERS, **UPSCALERS}
 NEEDED_FACTS = ("licence", "origin", "data", "training", "scores")
 
 
@@ -33,8 +35,15 @@ def publish(file: Path, facts: dict[str, Any], folder: Path = FOLDER) -> Path:
         raise ValueError(f"facts lack {', '.join(missing)}; weights are not published without them")
     data = file.read_bytes()
     header = read_header(file, data)
+    network = load_network(file, builders=BUILDERS)
     parameters = sum(value.numel() for value in parse_tensors(data).values())
-    computed = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data), "parameters": parameters}
+    computed = {
+        "sha256": network.sha256,
+        "size_bytes": len(data),
+        "parameters": parameters,
+        "reach": network.reach,
+        "scale": network.scale,
+    }
     copy = folder / f"{header['name']}{SUFFIX}"
     write_bytes(copy, data)
     write_json(copy.with_suffix(".json"), {**facts, **header, **computed})

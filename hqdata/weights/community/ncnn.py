@@ -6,6 +6,7 @@ to four bytes, then the bias as float32. A PReLU's: its slopes as float32. Other
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,17 @@ class Layer:
     name: str
     parameters: dict[int, str]
     """By ncnn's number: 0 outputs, 1 kernel's side, 5 has a bias, 6 kernel's values."""
+
+    def size(self, key: int) -> int:
+        """Return a parameter that counts something.
+
+        Raises:
+            ValueError: when it is missing or no positive number.
+        """
+        text = self.parameters.get(key, "")
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
+            raise ValueError(f"layer {self.name} lacks parameter {key} as a positive number, it is {text!r}")
+        return int(text)
 
 
 def read_layers(text: str) -> list[Layer]:
@@ -61,7 +73,7 @@ def read_values(layers: list[Layer], data: bytes) -> list[Values]:
             found, offset = _convolution(layer, data, offset)
             values += found
         elif layer.kind == "PReLU":
-            slopes, offset = _take(data, offset, int(layer.parameters[0]), np.dtype("<f4"), layer)
+            slopes, offset = _take(data, offset, layer.size(0), np.dtype("<f4"), layer)
             values.append(slopes)
         elif layer.kind not in WITHOUT_VALUES:
             raise ValueError(f"layer {layer.name} is a {layer.kind}, which is not known here")
@@ -78,13 +90,15 @@ def _layer(words: list[str]) -> Layer:
 
 
 def _convolution(layer: Layer, data: bytes, offset: int) -> tuple[list[Values], int]:
-    made, side, size = (int(layer.parameters[key]) for key in (0, 1, 6))
+    made, side, size = (layer.size(key) for key in (0, 1, 6))
     tag, offset = _take(data, offset, 1, np.dtype("<u4"), layer)
     kinds = {HALF: np.dtype("<f2"), SINGLE: np.dtype("<f4")}
     if int(tag[0]) not in kinds:
         raise ValueError(f"layer {layer.name} has tag {int(tag[0]):#x}; float16 and float32 are known")
     flat, offset = _take(data, offset, size, kinds[int(tag[0])], layer)
     offset += -offset % 4
+    if size % (made * side**2):
+        raise ValueError(f"layer {layer.name} has {size} values for {made} kernels of {side} x {side}")
     found = [flat.reshape(made, -1, side, side)]
     if layer.parameters.get(5) == "1":
         bias, offset = _take(data, offset, made, np.dtype("<f4"), layer)

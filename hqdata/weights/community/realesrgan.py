@@ -73,6 +73,7 @@ class Converted:
     sha256: str
     """Of the `.bin`; stands for the weights in a run's identity."""
     make: Callable[[], nn.Module]
+    title: str
 
 
 MODELS = {
@@ -80,16 +81,19 @@ MODELS = {
         stem="REALESRGAN_X4PLUS_UP4X",
         sha256="713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
         make=RRDBNet,
+        title="RRDBNet with 23 blocks, for photos; 16.7 million parameters",
     ),
     "realesrgan-x4plus-anime": Converted(
         stem="REALESRGAN_X4PLUSANIME_UP4X",
         sha256="fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc",
         make=partial(RRDBNet, blocks=6),
+        title="RRDBNet with 6 blocks, for drawings; 4.5 million parameters",
     ),
     "realesr-animevideov3": Converted(
         stem="REALESRGAN_ANIMAVIDEOV3_UP4X",
         sha256="548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
         make=SRVGGNetCompact,
+        title="SRVGGNetCompact, for drawn films, fast; 0.6 million parameters",
     ),
 }
 

@@ -22,6 +22,10 @@ SLOPE = 0.2
 """Of the leaky ReLU."""
 RESIDUAL = 0.2
 """Factor on the residuals of groups and blocks."""
+MOST_MARGIN = 96
+"""Of the trunk's positions. A reach of 349 would make a tile of 192 cost 21 times itself. In Real-ESRGAN x4plus on a
+photo, what lies beyond 64, 80 and 96 pixels changed no output value by more than 0.8, 0.2 and 0.02 of 255 levels.
+"""
 GROWTHS = 4
 """Convolutions of a group whose results the later ones see, before the one that sums up."""
 
@@ -58,6 +62,11 @@ class RRDBNet(nn.Module):
         """
         positions = 2 + 3 * (GROWTHS + 1) * len(self.body) + 2
         return self.stride * positions + self.stride - 1
+
+    @property
+    def margin(self) -> int:
+        """How many input pixels around a tile are read: the reach, but no more than `MOST_MARGIN` positions."""
+        return min(self.reach, self.stride * MOST_MARGIN)
 
     def forward(self, picture: Float32[Tensor, "n 3 h w"]) -> Float32[Tensor, "n 3 k*h k*w"]:
         """Return the enlarged pictures, both in [0, 1]; h and w must be multiples of `stride`."""
