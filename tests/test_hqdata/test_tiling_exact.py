@@ -110,3 +110,14 @@ def test_pictures_computed_before_do_not_change_a_bit(network):
     alone = TiledPicture(image, network, tile=32).whole()
     TiledPicture(other, network, tile=32).whole()
     assert torch.equal(TiledPicture(image, network, tile=32).whole(), alone)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("load", LOADERS.values(), ids=LOADERS)
+def test_a_gpu_computes_in_float32_what_the_cpu_computes(load):
+    image = to_tensor(photo(70, 110))
+    on_gpu = TiledPicture(image, load(device="cuda"), tile=32)
+    exact = TiledPicture(image, load(), tile=32).whole()
+    torch.testing.assert_close(on_gpu.whole(), exact, atol=1e-4, rtol=0)  # TF32 would be off by 1e-3
+    again = TiledPicture(image, load(device="cuda"), tile=32)
+    assert torch.equal(again.region((40, 10, 90, 60)), on_gpu.region((40, 10, 90, 60)))
