@@ -37,8 +37,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {DEFAULT: SymmetricAutoencoder, "
 
 GRAIN_SHARE = 0.4
 """Photos made smaller have no grain; without this the network takes a sharp photo's own grain for artefacts."""
-LEAST_DAMAGE = 2.0 / 255
-"""One grey level in [-1, 1]; see `relative_error`."""
+LEAST_DAMAGE = 4.0 / 255
+"""Two grey levels in [-1, 1]; see `relative_error`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def relative_error(
     given: Float32[Tensor, "n 3 h w"],
     target: Float32[Tensor, "n 3 h w"],
 ) -> Float32[Tensor, ""]:
-    """Return the mean absolute error of each picture in units of the damage that it had, plus one grey level.
+    """Return the mean absolute error of each picture in units of the damage that it had, plus two grey levels.
 
     Decibels count alike for all: with plain errors a ruined picture outweighs ten good ones, and the network learns
     nothing about leaving those alone.
