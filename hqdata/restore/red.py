@@ -78,5 +78,5 @@ def _layer(given: int, made: int, *, identity: float) -> nn.Conv2d:
     nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
     if given == made:
         with torch.no_grad():
-            layer.weight.mul_(START_NOISE).add_(identity * nn.init.dirac_(torch.empty_like(layer.weight)))
+            layer.weight.mul_(START_NOISE)[:, :, 1, 1].add_(torch.eye(given), alpha=identity)
     return layer

@@ -12,7 +12,6 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -34,7 +33,7 @@ FOLDER = Path(__file__).parent
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
 """It becomes part of file names and messages."""
 SANE_SIZES = {"channels": range(1, 1025), "pairs": range(1, 257)}
-"""What a header may say; a network's memory is only taken once its tensors are seen to be there."""
+"""What a header may say."""
 
 
 class PictureModule(Protocol):
@@ -224,23 +223,24 @@ def _check_sum(path: Path, sha256: str) -> None:
 def _build(
     path: Path, header: Mapping[str, Any], builders: Mapping[str, Builder], tensors: Mapping[str, Tensor]
 ) -> nn.Module:
-    """Return the network that the header names, filled; it takes memory only once all tensors are seen to fit."""
+    """Return the network that the header names, filled."""
     architecture = header.get("architecture")
     if not isinstance(architecture, str) or architecture not in builders:
         raise ValueError(f"{path}: holds a {architecture!r:.80}, but {', '.join(builders)} is needed here")
-    build = partial(builders[architecture], header["channels"], header["pairs"])
-    with torch.device("meta"):
-        wanted = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+    channels, pairs = header["channels"], header["pairs"]
+    values = sum(value.numel() for value in tensors.values())
+    if 9 * channels**2 * (pairs - 1) > values:  # every pair but one has a 3 x 3 convolution, so memory is not wasted
+        raise ValueError(f"{path}: names {pairs} pairs of {channels} channels, but has {values:,} values only")
+    module = builders[architecture](channels, pairs)
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if wanted != found:
         differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         name = differing[0]
         raise ValueError(
-            f"{path}: does not fit the architecture that it names, {architecture} of {header['channels']} channels and"
-            f" {header['pairs']} pairs: {name} has shape {found.get(name)} where {wanted.get(name)} is needed;"
-            f" {len(differing)} differ"
+            f"{path}: does not fit the architecture that it names, {architecture} of {channels} channels and {pairs}"
+            f" pairs: {name} has shape {found.get(name)} where {wanted.get(name)} is needed; {len(differing)} differ"
         )
-    module = build()
     module.load_state_dict({name: _finite(path, name, value) for name, value in tensors.items()})
     return module
 

@@ -157,7 +157,9 @@ def test_a_tensor_that_claims_more_than_the_file_has_is_refused_before_memory_is
         upscale.load(put(tmp_path / "huge.pth", tensors))
 
 
-def test_a_storage_that_claims_more_than_its_record_is_refused(tmp_path):
+@pytest.mark.parametrize("claim", ["storage", "shape"])
+def test_a_pickle_that_claims_more_than_its_record_is_refused(tmp_path, claim):
+    """The number 8 stands in the pickle twice: values of the storage, then the tensor's only axis."""
     whole = io.BytesIO()
     torch.save({"a": torch.arange(8.0)}, whole)
     path = tmp_path / "lying.pth"
@@ -165,7 +167,13 @@ def test_a_storage_that_claims_more_than_its_record_is_refused(tmp_path):
         for entry in given.infolist():
             data = given.read(entry)
             if entry.filename.endswith("data.pkl"):
-                data = data.replace(b"K\x08", b"J" + struct.pack("<i", 10**9))
+                head, middle, tail = data.split(b"K\x08")
+                lie = b"J" + struct.pack("<i", 10**9)
+                data = (
+                    head + lie + middle + b"K\x08" + tail
+                    if claim == "storage"
+                    else head + b"K\x08" + middle + lie + tail
+                )
             made.writestr(entry.filename, data)
     with pytest.raises(ValueError, match=r"lying\.pth: "):
         upscale.load(path)
@@ -211,7 +219,8 @@ GOOD = {"name": "x", "architecture": "red-net", "channels": 4, "pairs": 2}
     ("header", "cause"),
     [
         ({"channels": 10**9}, "its channels is 1000000000; 1 to 1024 is allowed"),
-        ({"channels": 1024}, "does not fit the architecture that it names"),
+        ({"channels": 1024, "pairs": 256}, "names 256 pairs of 1024 channels, but has 1 values only"),
+        ({"channels": 1024, "pairs": 1}, "does not fit the architecture that it names"),
         ({"pairs": 0}, "its pairs is 0"),
         ({"pairs": -1}, "its pairs is -1"),
         ({"pairs": True}, "its pairs is True"),

@@ -128,4 +128,5 @@ def test_publishing_writes_what_the_file_says_of_itself(tmp_path):
     written = json.loads(path.with_suffix(".json").read_text())
     assert written["name"] == "tiny"
     assert written["parameters"] == sum(value.numel() for value in SymmetricAutoencoder(4, 1).parameters())
+    assert (written["reach"], written["scale"]) == (SymmetricAutoencoder(4, 1).reach, 1)
     assert restore.load(path).sha256 == written["sha256"]
