@@ -79,6 +79,8 @@ class Case:
     picture: str
     damage: str
     grey: bool
+    jpeg_original: bool
+    """Whether the original was a JPEG before."""
     original: Image8
     results: Mapping[str, Image8]
     """By method; the first is the baseline."""
@@ -191,6 +193,7 @@ def _case(
         picture=picture.name,
         damage=damage,
         grey=picture.grey,
+        jpeg_original=picture.jpeg_original,
         original=original,
         results=results,
         scores=scores,

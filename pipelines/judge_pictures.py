@@ -16,6 +16,7 @@ from PIL import BmpImagePlugin
 
 from hqdata.pixels import LIMIT_PIXELS, decode_photo
 from hqdata.record import Dropped, Refused
+from pipelines.judge_history import was_jpeg
 
 __all__ = ["LARGEST", "SMALLEST", "CleanPicture", "PictureSet", "bundled_photos", "folder_set", "sets_under"]
 
@@ -37,6 +38,8 @@ class CleanPicture:
     image: UInt8[np.ndarray, "h w 3"]
     grey: bool
     """Whether red, green and blue agree everywhere."""
+    jpeg_original: bool
+    """Whether it was a JPEG before, whose artefacts count as truth here."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,11 +57,6 @@ class PictureSet:
         self.skipped.clear()
         return islice(self._usable(), limit)
 
-    @property
-    def num_jpeg(self) -> int:
-        """How many files are JPEG by name, whose artefacts count as truth here."""
-        return sum(Path(name).suffix.lower() in {".jpg", ".jpeg"} for name in self.names)
-
     def _usable(self) -> Iterator[CleanPicture]:
         for name in self.names:
             try:
@@ -68,7 +66,7 @@ class PictureSet:
                 self.skipped.append(Dropped(id=name, source=name, stage=error.stage, reason=error.reason))
                 continue
             grey = bool((image[..., :1] == image[..., 1:]).all())
-            yield CleanPicture(name=name, image=image, grey=grey)
+            yield CleanPicture(name=name, image=image, grey=grey, jpeg_original=was_jpeg(image))
 
 
 def bundled_photos() -> PictureSet:

@@ -27,6 +27,8 @@ PROTOCOL = {
     "size": f"pictures are cut to their middle {LARGEST} x {LARGEST} pixels where they are larger",
 }
 Means = dict[str, float | None]
+Tree = dict[str, dict[str, dict[str, Means]]]
+"""By task, damage and method."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Row:
     picture: str
     method: str
     grey: bool
+    jpeg_original: bool
     scores: Scores
     gain: float | None
     """Luma PSNR above the baseline's in dB; None for the baseline itself."""
@@ -62,6 +65,7 @@ class SetFigures:
                     picture=case.picture,
                     method=method,
                     grey=case.grey,
+                    jpeg_original=case.jpeg_original,
                     scores=scores,
                     gain=gain,
                 )
@@ -71,12 +75,17 @@ class SetFigures:
         """Return how many pictures were measured, all or those that are (not) grey."""
         return len({row.picture for row in self.rows if grey in (None, row.grey)})
 
-    def means(self) -> dict[str, dict[str, dict[str, Means]]]:
+    def jpeg_originals(self) -> list[str]:
+        """Return the pictures that were JPEGs before they were taken as truth."""
+        return sorted({row.picture for row in self.rows if row.jpeg_original})
+
+    def means(self, *, without_jpeg_originals: bool = False) -> Tree:
         """Return mean scores by task, damage and method, in the order of measuring."""
         groups: dict[tuple[str, str, str], list[Row]] = {}
         for row in self.rows:
-            groups.setdefault((row.task, row.damage, row.method), []).append(row)
-        tree: dict[str, dict[str, dict[str, Means]]] = {}
+            if not (without_jpeg_originals and row.jpeg_original):
+                groups.setdefault((row.task, row.damage, row.method), []).append(row)
+        tree: Tree = {}
         for (task, damage, method), rows in groups.items():
             tree.setdefault(task, {}).setdefault(damage, {})[method] = _means(rows)
         return tree
@@ -146,8 +155,9 @@ def _set_json(figures: SetFigures) -> dict[str, Any]:
         "pictures": figures.num_pictures(),
         "grey": figures.num_pictures(grey=True),
         "skipped": {dropped.id: dropped.reason for dropped in figures.pictures.skipped},
-        "jpeg_originals": figures.pictures.num_jpeg,
+        "jpeg_originals": figures.jpeg_originals(),
         "means": figures.means(),
+        "means_without_jpeg_originals": figures.means(without_jpeg_originals=True),
         "rows": [asdict(row) for row in figures.rows],
     }
 
@@ -157,15 +167,20 @@ def _set_lines(figures: SetFigures) -> Iterator[str]:
     yield ""
     yield f"{name}: {figures.num_pictures()} pictures, {grey} of them grey, {len(skipped)} skipped"
     yield from (f"  skipped {dropped.id}: {dropped.reason}" for dropped in skipped)
-    if figures.pictures.num_jpeg:
-        yield f"  {figures.pictures.num_jpeg} originals are JPEG files: their own artefacts count as truth here"
-    for task, damages in figures.means().items():
+    yield from _table(figures.means())
+    if figures.jpeg_originals():
+        names = ", ".join(figures.jpeg_originals())
+        yield f"  Without originals that are decoded JPEGs, whose own artefacts count as truth ({names}):"
+        yield from _table(figures.means(without_jpeg_originals=True))
+
+
+def _table(means: Tree) -> Iterator[str]:
+    for task, damages in means.items():
         width = max(len(method) for methods in damages.values() for method in methods)
         yield f"  {task:<{width + 12}} PSNR Y    gain   worst   SSIM Y  PSNR RGB  distance"
         for damage, methods in damages.items():
-            for method, means in methods.items():
-                yield f"  {damage:<10}  {method:<{width}} {_numbers(means)}"
-                damage = ""
+            for position, (method, figures) in enumerate(methods.items()):
+                yield f"  {'' if position else damage:<10}  {method:<{width}} {_numbers(figures)}"
 
 
 def _numbers(means: Means) -> str:

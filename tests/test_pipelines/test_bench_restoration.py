@@ -48,13 +48,15 @@ def contestants(weights: Path) -> Contestants:
 
 @pytest.fixture(scope="module")
 def photo() -> CleanPicture:
-    return CleanPicture(name="coffee", image=np.ascontiguousarray(data.coffee()[100:201, 200:303]), grey=False)
+    return CleanPicture(
+        name="coffee", image=np.ascontiguousarray(data.coffee()[100:201, 200:303]), grey=False, jpeg_original=False
+    )
 
 
 @pytest.fixture(scope="module")
 def grey_photo() -> CleanPicture:
     plane = data.camera()[100:196, 180:276]
-    return CleanPicture(name="camera", image=np.repeat(plane[..., None], 3, axis=2), grey=True)
+    return CleanPicture(name="camera", image=np.repeat(plane[..., None], 3, axis=2), grey=True, jpeg_original=False)
 
 
 @pytest.fixture
