@@ -2,8 +2,8 @@
 
 Three ways to the same pixels: one lattice asked for in pieces, another lattice, and one forward pass over the whole
 mirrored picture. The first is equal by construction on every machine. The others rest on convolutions that add in the
-same order for every input shape: torch's do on processors with AVX2 or AVX-512; with
-SSE4 alone they differ by up to 5e-7, which may round one byte in a million the other way.
+same order for every input shape: torch's do on processors with AVX2 or AVX-512; with SSE4
+alone they differ by up to 5e-7, which may round one byte in a million the other way.
 """
 
 import numpy as np
