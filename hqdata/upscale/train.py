@@ -70,15 +70,16 @@ class Settings:
     """Side of a target patch in pixels, a multiple of 8."""
     rate: float = 1.5e-3
     """Adam's highest learning rate before the adversarial stage."""
-    gan_batch: int = 8
-    gan_patch: int = 128
-    gan_rate: float = 1e-4
+    gan_batch: int = 4
+    """Fewer patches, and smaller ones: VGG16 costs ten times the generator, and a GAN needs many steps."""
+    gan_patch: int = 96
+    gan_rate: float = 2e-4
     """Adam's highest learning rate in the adversarial stage, for both networks."""
     error_weight: float = 1.0
     """Of the mean absolute error in [-1, 1], in the adversarial stage."""
-    gan_weight: float = 0.005
+    gan_weight: float = 0.3
     """Of the relativistic loss, about log 2."""
-    perceptual_weight: float = 0.1
+    perceptual_weight: float = 0.3
     """Of the perceptual loss; 0 trains without VGG16."""
     seed: int = 0
 
