@@ -12,6 +12,7 @@ from typing import Any
 from safetensors.torch import load as parse_tensors
 from torch import Tensor
 
+from hqdata.weights.files import read_weights
 from hqdata.weights.registry import read_header, save_network
 
 __all__ = ["blend"]
@@ -50,8 +51,5 @@ def blend(first: Path, second: Path, share: float, out: Path, *, name: str | Non
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: weights cannot be read: {error.strerror}; give a .safetensors file") from error
+    data = read_weights(path)
     return read_header(path, data), parse_tensors(data)

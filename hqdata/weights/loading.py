@@ -57,7 +57,7 @@ def load_weights(
         _check_name(name)
         return load_network(name, builders=builders, device=device, precision=precision)
     path = Path(name_or_path)
-    if path.suffix == SUFFIX and _is_ours(path):
+    if is_own(read_weights(path)):
         return load_network(path, builders=builders, device=device, precision=precision)
     return _foreign(path, scale, device, precision)
 
@@ -96,10 +96,6 @@ def _check_name(name: str) -> None:
             f"no weights are called {name!r}; there are {known}, with the extra realesrgan also {extra}, and any file"
             f" whose name ends in {', '.join(SUFFIXES)}"
         )
-
-
-def _is_ours(path: Path) -> bool:
-    return is_own(read_weights(path))
 
 
 def _foreign(path: Path, scale: int, device: str, precision: Precision | Literal["auto"]) -> Network:

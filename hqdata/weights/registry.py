@@ -86,7 +86,8 @@ def load_network(
     """Return a trained network in eval mode.
 
     Args:
-        name_or_path: the name of shipped weights, or the path of a `.safetensors` file.
+        name_or_path: the name of shipped weights, or the path of a safetensors file; a string that ends in
+            `.safetensors` is a path.
         builders: architectures that the caller can use, by name.
         device: where the network runs, as torch names it.
         precision: see `hqdata.precision.resolve_precision`.
@@ -150,8 +151,8 @@ def read_header(path: Path, data: bytes) -> dict[str, Any]:
     try:
         parse_tensors(data)
         (length,) = struct.unpack_from("<Q", data)
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    except (SafetensorError, struct.error, ValueError) as error:
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    except (SafetensorError, struct.error, ValueError, KeyError) as error:  # KeyError: a number format torch lacks
         raise ValueError(f"{path}: not a whole safetensors file: {error}; fetch it again") from error
     if METADATA_KEY not in metadata:
         raise ValueError(f"{path}: has no {METADATA_KEY!r} metadata; only files that this package wrote can be used")
@@ -160,6 +161,8 @@ def read_header(path: Path, data: bytes) -> dict[str, Any]:
 
 def is_own(data: bytes) -> bool:
     """Return whether a file says that this package wrote it; whether that is true, `read_header` tells."""
+    if data[8:9] != b"{":  # spares a copy of a large file of another format
+        return False
     try:
         (length,) = struct.unpack_from("<Q", data)
         return METADATA_KEY in json.loads(data[8 : 8 + length])["__metadata__"]
@@ -184,7 +187,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def _path_of(name_or_path: str | Path) -> Path:
-    if str(name_or_path).endswith(SUFFIX):
+    if isinstance(name_or_path, Path) or name_or_path.endswith(SUFFIX):
         return Path(name_or_path)
     describe(str(name_or_path))
     return FOLDER / f"{name_or_path}{SUFFIX}"
@@ -200,6 +203,8 @@ def _checked_header(path: Path, text: Any) -> dict[str, Any]:
         raise ValueError(
             f"{path}: its name is {header.get('name')!r:.80}; up to 64 letters, digits and .+-_ are allowed"
         )
+    if not isinstance(header.get("architecture"), str):
+        raise ValueError(f"{path}: its architecture is {header.get('architecture')!r:.80}; a name is needed")
     for key, sane in SANE_SIZES.items():
         value = header.get(key)
         if type(value) is not int or value not in sane:
@@ -208,12 +213,14 @@ def _checked_header(path: Path, text: Any) -> dict[str, Any]:
 
 
 def _check_sum(path: Path, sha256: str) -> None:
-    """Compare with the `.json` beside the weights, where there is one."""
+    """Compare with the `.json` beside the weights, where there is one that names a checksum."""
     card = path.with_suffix(".json")
-    if not card.exists():
+    try:
+        facts = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # none, or somebody's notes
         return
-    expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
-    if sha256 != expected:
+    expected = facts.get("sha256") if isinstance(facts, dict) else None
+    if isinstance(expected, str) and sha256 != expected:
         raise ValueError(
             f"{path}: sha256 is {sha256[:12]}... but {card.name} says {expected[:12]}...; "
             "the file is damaged or was replaced, install the package again"
@@ -224,8 +231,8 @@ def _build(
     path: Path, header: Mapping[str, Any], builders: Mapping[str, Builder], tensors: Mapping[str, Tensor]
 ) -> nn.Module:
     """Return the network that the header names, filled."""
-    architecture = header.get("architecture")
-    if not isinstance(architecture, str) or architecture not in builders:
+    architecture = header["architecture"]
+    if architecture not in builders:
         raise ValueError(f"{path}: holds a {architecture!r:.80}, but {', '.join(builders)} is needed here")
     channels, pairs = header["channels"], header["pairs"]
     values = sum(value.numel() for value in tensors.values())

@@ -1,5 +1,8 @@
 """Weights between two trainings: the ends are the two, and the way between them is straight."""
 
+import json
+import struct
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -68,3 +71,17 @@ def test_weights_of_different_networks_are_refused(pair, tmp_path, other, senten
 def test_a_missing_file_is_refused_by_name(pair, tmp_path):
     with pytest.raises(ValueError, match=r"none\.safetensors: weights cannot be read"):
         blend(pair[0], tmp_path / "none.safetensors", 0.5, tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("header", "cause"),
+    [
+        ({"__metadata__": None}, "has no 'hqdata' metadata"),
+        ({"__metadata__": {"hqdata": '{"name": "x", "channels": 4, "pairs": 1}'}}, "its architecture is None"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_refused_by_name(pair, tmp_path, header, cause):
+    text = json.dumps(header).encode()
+    (tmp_path / "other.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    with pytest.raises(ValueError, match=rf"other\.safetensors: {cause}"):
+        blend(pair[0], tmp_path / "other.safetensors", 0.5, tmp_path / "out.safetensors")

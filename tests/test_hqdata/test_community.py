@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import small_networks
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from hqdata import restore, upscale
 from hqdata.weights.community import build_module
@@ -73,6 +73,12 @@ def test_the_formats_of_old_and_new_pytorch_and_safetensors_agree(tmp_path):
     outputs = [output(built(path)) for path in (new, old, safe)]
     assert torch.equal(outputs[0], outputs[1])
     assert torch.equal(outputs[0], outputs[2])
+
+
+def test_a_safetensors_file_is_known_by_its_content_under_any_name(tmp_path):
+    path = tmp_path / "other.bin"
+    path.write_bytes(save(small_networks.make("dncnn-luma").state_dict()))
+    assert restore.load(path).reach == 5
 
 
 def test_half_precision_is_computed_in_single(tmp_path):

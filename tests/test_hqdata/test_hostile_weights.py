@@ -157,6 +157,20 @@ def test_a_tensor_that_claims_more_than_the_file_has_is_refused_before_memory_is
         upscale.load(put(tmp_path / "huge.pth", tensors))
 
 
+def test_tensors_that_share_values_are_refused_before_memory_is_taken(tmp_path):
+    row = torch.zeros(10_000, dtype=torch.float16)
+    path = put(tmp_path / "shared.pth", {f"body.{index}.weight": row[None] for index in range(50)})
+    with pytest.raises(ValueError, match=r"shared\.pth: its tensors claim 1,000,000 bytes together, but the file has"):
+        upscale.load(path)
+
+
+def test_more_layers_than_anyone_trains_are_refused_before_they_are_built(tmp_path):
+    layers = {f"body.{index}.none": torch.zeros(0) for index in range(1001)}
+    first = {"conv_first.weight": torch.zeros(4, 3, 3, 3), "body.0.rdb1.conv1.weight": torch.zeros(2, 4, 3, 3)}
+    with pytest.raises(ValueError, match=r"deep\.pth: has 1,001 layers named like .*; at most 1,000 are loaded"):
+        upscale.load(put(tmp_path / "deep.pth", first | layers))
+
+
 @pytest.mark.parametrize("claim", ["storage", "shape"])
 def test_a_pickle_that_claims_more_than_its_record_is_refused(tmp_path, claim):
     """The number 8 stands in the pickle twice: values of the storage, then the tensor's only axis."""
@@ -231,8 +245,9 @@ GOOD = {"name": "x", "architecture": "red-net", "channels": 4, "pairs": 2}
         ({"name": ""}, "its name is ''"),
         ({"name": "x" * 65}, "its name is 'x"),
         ({"name": 3}, "its name is 3"),
-        ({"architecture": ["red-net"]}, r"holds a \['red-net'\], but symmetric-autoencoder, red-net is needed here"),
-        ({"architecture": None}, "holds a None"),
+        ({"architecture": ["red-net"]}, r"its architecture is \['red-net'\]; a name is needed"),
+        ({"architecture": "blue-net"}, "holds a 'blue-net', but symmetric-autoencoder, red-net is needed here"),
+        ({"architecture": None}, "its architecture is None; a name is needed"),
     ],
 )
 def test_a_header_of_ours_with_other_values_is_refused_with_the_key(tmp_path, header, cause):
@@ -247,6 +262,16 @@ def test_a_header_of_ours_that_is_no_object_is_refused(tmp_path, text):
     path = tmp_path / "ours.safetensors"
     path.write_bytes(save({"a": torch.zeros(1)}, metadata={METADATA_KEY: text}))
     with pytest.raises(ValueError, match=r"ours\.safetensors: its 'hqdata' metadata is no JSON object"):
+        restore.load(path)
+
+
+@pytest.mark.parametrize("kind", ["F4", "F8_E8M0"])
+def test_a_number_format_that_torch_lacks_is_refused(tmp_path, kind):
+    path = tmp_path / "new.safetensors"
+    size = 4 if kind == "F4" else 8
+    tensor = {"dtype": kind, "shape": [8], "data_offsets": [0, size]}
+    path.write_bytes(safetensors_with({"__metadata__": {METADATA_KEY: json.dumps(GOOD)}, "a": tensor}, bytes(size)))
+    with pytest.raises(ValueError, match=r"new\.safetensors: not a whole safetensors file"):
         restore.load(path)
 
 

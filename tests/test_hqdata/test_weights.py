@@ -90,6 +90,19 @@ def test_a_flipped_bit_is_refused_by_the_checksum(tmp_path):
         restore.load(path)
 
 
+@pytest.mark.parametrize("text", ["{}", "[1]", "no JSON", '{"sha256": 3}'])
+def test_a_json_beside_the_file_that_names_no_checksum_changes_nothing(tmp_path, text):
+    path = saved(tmp_path / "tiny.safetensors")
+    path.with_suffix(".json").write_text(text)
+    assert load_network(path, builders=BUILDERS).name == "tiny"
+
+
+@pytest.mark.parametrize("name", ["TINY.SAFETENSORS", "tiny.bin", "tiny"])
+def test_our_files_are_known_by_their_content_under_any_name(tmp_path, name):
+    path = saved(tmp_path / "tiny.safetensors").rename(tmp_path / name)
+    assert restore.load(str(path)).name == "tiny"
+
+
 def test_nan_is_refused_with_the_tensor_named(tmp_path):
     path = saved(tmp_path / "tiny.safetensors", change="encoder.0.first.weight")
     with pytest.raises(ValueError, match=r"tiny\.safetensors: encoder\.0\.first\.weight holds NaN"):

@@ -10,6 +10,8 @@ from torch import nn
 
 __all__ = ["Plan", "Shapes", "count", "kernel", "prefixed"]
 
+MOST_LAYERS = 1000
+"""Of one kind; the deepest published networks of the families have fewer than 70."""
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of every tensor of a file, by name."""
 
@@ -31,9 +33,15 @@ def count(shapes: Shapes, pattern: str) -> int:
 
     >>> count({"body.0.weight": (1,), "body.0.bias": (1,), "body.2.weight": (1,)}, r"body\.(\d+)\.")
     2
+
+    Raises:
+        ValueError: when there are more than anyone would train, so that a small file cannot make a huge network.
     """
     found = (re.match(pattern, name) for name in shapes)
-    return len({match.group(1) for match in found if match})
+    number = len({match.group(1) for match in found if match})
+    if number > MOST_LAYERS:
+        raise ValueError(f"has {number:,} layers named like {pattern}; at most {MOST_LAYERS:,} are loaded")
+    return number
 
 
 def kernel(shapes: Shapes, name: str) -> tuple[int, int, int]:

@@ -36,18 +36,18 @@ def read_tensors(path: Path, data: bytes) -> dict[str, Tensor]:
     """Return the weights by name as float32, without wrappers, common prefixes and counters.
 
     Args:
-        path: for messages; `.safetensors` is read as such, anything else as PyTorch's.
+        path: for messages; a file so named, or that begins like one, is read as safetensors, any other as PyTorch's.
         data: the whole file.
 
     Raises:
         ValueError: when the file is damaged, wants to run code, holds anything but real tensors with finite values, or
             claims more values than it has bytes for; the message names the file and the cause.
     """
-    content = _parse_safetensors(path, data) if path.suffix == ".safetensors" else _parse_torch(path, data)
+    is_safetensors = path.suffix.lower() == ".safetensors" or data[8:9] == b"{"
+    content = _parse_safetensors(path, data) if is_safetensors else _parse_torch(path, data)
     tensors = _without_prefix(_unwrapped(path, content))
-    return {
-        name: _checked(path, name, value, len(data)) for name, value in tensors.items() if not name.endswith(UNUSED)
-    }
+    _check_claims(path, tensors, len(data))
+    return {name: _checked(path, name, value) for name, value in tensors.items() if not name.endswith(UNUSED)}
 
 
 def listed(names: list[str]) -> str:
@@ -90,7 +90,7 @@ def _pickle_cause(text: str) -> str:
             f"wants to run {asked.group(1)} while it is loaded, so it holds code or a whole pickled module instead of"
             " plain tensors; it was not run, ask for a file of the model's state_dict()"
         )
-    cause = text.split("error: ", 1)[-1].splitlines()[0][:200] if text else "no reason given"
+    cause = text.split("error: ", 1)[-1].partition("\n")[0][:200] or "its first bytes are of another format, or cut"
     return f"not a whole PyTorch file of plain tensors ({cause}); fetch it again"
 
 
@@ -139,11 +139,24 @@ def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _checked(path: Path, name: str, value: Tensor, size_bytes: int) -> Tensor:
+def _check_claims(path: Path, tensors: Mapping[str, Tensor], size_bytes: int) -> None:
+    """Refuse views that would need more memory, one by one or together, than the file has bytes."""
+    for name, value in tensors.items():
+        if value.numel() * value.element_size() > size_bytes:
+            raise ValueError(
+                f"{path}: {name} claims shape {tuple(value.shape)}, more values than the file has bytes for"
+            )
+    claimed = sum(value.numel() * value.element_size() for value in tensors.values())
+    if claimed > size_bytes:
+        raise ValueError(
+            f"{path}: its tensors claim {claimed:,} bytes together, but the file has {size_bytes:,}; they share values,"
+            " which those of no known architecture do"
+        )
+
+
+def _checked(path: Path, name: str, value: Tensor) -> Tensor:
     if value.layout != torch.strided or not value.is_floating_point() or value.device.type != "cpu":
         raise ValueError(f"{path}: {name} is a {value.layout} {value.dtype} tensor; dense floating point is needed")
-    if value.numel() * value.element_size() > size_bytes:
-        raise ValueError(f"{path}: {name} claims shape {tuple(value.shape)}, more values than the file has bytes for")
     single = value.detach().to(torch.float32).contiguous()
     if not torch.isfinite(single).all():
         raise ValueError(f"{path}: {name} holds NaN or infinity; the training that made it failed")
