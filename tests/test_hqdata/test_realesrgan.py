@@ -1,7 +1,12 @@
 """Real-ESRGAN's networks come out of the installed package as their authors made them, once, with their licence."""
 
+import errno
 import hashlib
+import json
 import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -52,6 +57,42 @@ def test_a_damaged_cache_is_made_again(package):
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     assert realesrgan.converted(SMALLEST).read_bytes() == whole
+
+
+def test_a_cache_made_from_other_weights_is_made_again(package):
+    path = realesrgan.converted(SMALLEST)
+    whole, other = path.read_bytes(), b"of an earlier release"
+    path.write_bytes(other)
+    facts = {"sha256": hashlib.sha256(other).hexdigest(), "converted_from_sha256": "0" * 64}
+    path.with_suffix(".json").write_text(json.dumps(facts))
+    assert realesrgan.converted(SMALLEST).read_bytes() == whole
+
+
+@pytest.mark.parametrize(("number", "cause"), [(errno.ENOSPC, "No space left"), (errno.EROFS, "Read-only file system")])
+def test_a_cache_that_cannot_be_written_is_refused_with_what_to_set(package, cache, monkeypatch, number, cause):
+    def refuse(path, data):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(realesrgan, "write_bytes", refuse)
+    with pytest.raises(ValueError, match=rf"{SMALLEST} cannot be kept there: {cause}.* set XDG_CACHE_HOME"):
+        upscale.load(SMALLEST)
+    assert not list(cache.glob("*.json"))
+
+
+def test_two_that_convert_at_once_leave_one_whole_file(package, cache, monkeypatch):
+    convert, started = realesrgan._convert, threading.Barrier(2)
+
+    def together(name):
+        started.wait(timeout=60)
+        return convert(name)
+
+    monkeypatch.setattr(realesrgan, "_convert", together)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(realesrgan.converted, [SMALLEST] * 2)
+    assert first == second
+    assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".safetensors", ".txt"]
+    monkeypatch.setattr(realesrgan, "_convert", lambda name: pytest.fail("converted again"))
+    realesrgan.converted(SMALLEST)
 
 
 def test_the_network_is_named_and_identified_by_the_packages_file(package):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hqdata import restore
+from hqdata import restore, upscale
 from hqdata.weights.community import spandrel_fallback
 from hqdata.weights.community.spandrel_fallback import measured_reach
 
@@ -30,7 +30,7 @@ class Everywhere(torch.nn.Module):
         return picture - picture.mean(dim=(2, 3), keepdim=True)
 
 
-def spandrel_with(model, *, channels=3, multiple=1):
+def spandrel_with(model, *, channels=3, multiple=1, scale=1):
     """Return a module that knows one model, whatever the tensors."""
 
     def load(tensors):
@@ -38,7 +38,7 @@ def spandrel_with(model, *, channels=3, multiple=1):
             raise Unsupported
         return SimpleNamespace(
             architecture=SimpleNamespace(name="Smooth"),
-            scale=1,
+            scale=scale,
             input_channels=channels,
             output_channels=channels,
             size_requirements=SimpleNamespace(multiple_of=multiple),
@@ -78,6 +78,23 @@ def test_a_network_that_looks_everywhere_is_refused(monkeypatch, file):
 def test_a_network_of_other_channels_is_refused(monkeypatch, file):
     install(monkeypatch, spandrel_with(Smoothing(), channels=4))
     with pytest.raises(ValueError, match=r"theirs\.pth: Smooth x1 \(by spandrel\) has 4 channels"):
+        restore.load(file)
+
+
+def test_a_network_that_enlarges_luma_alone_is_refused(monkeypatch, file):
+    install(monkeypatch, spandrel_with(Smoothing(), channels=1, scale=4))
+    with pytest.raises(ValueError, match=r"theirs\.pth: Smooth x4 \(by spandrel\) enlarges luma alone"):
+        upscale.load(file)
+
+
+def test_an_error_of_spandrels_own_is_told_with_the_file(monkeypatch, file):
+    def stumble(tensors):
+        raise KeyError("conv_first.weight")
+
+    loader = SimpleNamespace(load_from_state_dict=stumble)
+    module = SimpleNamespace(ModelLoader=lambda device: loader, UnsupportedModelError=Unsupported)
+    install(monkeypatch, module)
+    with pytest.raises(ValueError, match=r"theirs\.pth: spandrel cannot build it \(KeyError: 'conv_first\.weight'\)"):
         restore.load(file)
 
 

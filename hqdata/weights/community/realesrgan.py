@@ -102,17 +102,23 @@ def converted(name: str) -> Path:
     """Return the model's safetensors file in the cache folder; made on the first call, and again when damaged.
 
     Raises:
-        ValueError: when the package is missing or not the one that we know; the message says what to install.
-        OSError: when the cache folder cannot be written.
+        ValueError: when the package is missing or not the one that we know, or the cache folder cannot be written; the
+            message says what to do.
     """
     path = cache_folder() / f"{name}.safetensors"
     card = path.with_suffix(".json")
-    if not _is_whole(path, card):
+    if not _is_whole(path, card, MODELS[name].sha256):
         data = _convert(name)
-        write_bytes(path.with_name("realesrgan-LICENCE.txt"), LICENCE.encode())
-        write_bytes(path, data)
         facts = {"sha256": hashlib.sha256(data).hexdigest(), "converted_from_sha256": MODELS[name].sha256}
-        write_json(card, {**facts, "licence": "BSD-3-Clause", "copyright": "2021, Xintao Wang"})
+        try:
+            write_bytes(path.with_name("realesrgan-LICENCE.txt"), LICENCE.encode())
+            write_bytes(path, data)
+            write_json(card, {**facts, "licence": "BSD-3-Clause", "copyright": "2021, Xintao Wang"})
+        except OSError as error:
+            raise ValueError(
+                f"{path}: {name} cannot be kept there: {error.strerror}; make room, or set XDG_CACHE_HOME to a folder"
+                " that can be written"
+            ) from error
     return path
 
 
@@ -167,10 +173,12 @@ def _published(name: str) -> str:
     return name
 
 
-def _is_whole(path: Path, card: Path) -> bool:
-    """Return whether both files are there and agree."""
+def _is_whole(path: Path, card: Path, origin: str) -> bool:
+    """Return whether both files are there, agree, and were made from the weights with the checksum `origin`."""
     try:
-        expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
-        return hashlib.sha256(path.read_bytes()).hexdigest() == expected
+        facts = json.loads(card.read_text(encoding="utf-8"))
+        if facts["converted_from_sha256"] != origin:
+            return False
+        return hashlib.sha256(path.read_bytes()).hexdigest() == facts["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return False

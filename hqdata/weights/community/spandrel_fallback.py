@@ -25,7 +25,7 @@ def build_with_spandrel(path: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.M
     """Return the module in [0, 1] and what it is; None where spandrel is missing or does not know the tensors.
 
     Raises:
-        ValueError: when the architecture cannot be computed tile by tile.
+        ValueError: when the architecture cannot be computed tile by tile, or spandrel stumbles over the tensors.
     """
     try:
         spandrel = importlib.import_module("spandrel")
@@ -35,9 +35,13 @@ def build_with_spandrel(path: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.M
         model = spandrel.ModelLoader(device="cpu").load_from_state_dict(dict(tensors))
     except spandrel.UnsupportedModelError:
         return None
+    except Exception as error:  # its recognisers trust names and shapes, which a file may make up
+        raise ValueError(f"{path}: spandrel cannot build it ({type(error).__name__}: {error!s:.200})") from error
     title = f"{model.architecture.name} x{model.scale} (by spandrel)"
     if model.input_channels not in (1, 3) or model.input_channels != model.output_channels:
         raise ValueError(f"{path}: {title} has {model.input_channels} channels; 1 or 3 are needed")
+    if model.input_channels == 1 and model.scale != 1:
+        raise ValueError(f"{path}: {title} enlarges luma alone; one that enlarges colour pictures is needed")
     try:
         return _Described(model), title
     except ValueError as error:
