@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 SMALLEST_PIECE = 16
 """Input pixels along the side of the smallest piece that is still tried; below, nearly all the work is margin."""
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc")
-"""What torch's CPU allocator says in a plain RuntimeError."""
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory", "ALLOC_FAILED")
+"""What torch says in a plain RuntimeError: its CPU allocator; CUDA outside torch's own allocator; CUDA's libraries."""
 
 
 def margin_of(network: Network) -> int:

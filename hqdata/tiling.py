@@ -276,7 +276,7 @@ def _mirrored(source: Pixels, window: Box) -> Float32[Tensor, "1 3 h w"]:
     rows, columns = _folded(top, bottom, height), _folded(left, right, width)
     first_row, first_column = int(rows.min()), int(columns.min())
     inside = source.output_region((first_column, first_row, int(columns.max()) + 1, int(rows.max()) + 1))
-    if inside.shape[2:] == (bottom - top, right - left) and top >= 0 and left >= 0:
+    if top >= 0 and left >= 0 and bottom <= height and right <= width:
         return inside
     return inside[:, :, rows - first_row][:, :, :, columns - first_column]
 

@@ -55,7 +55,17 @@ def picture(height, width):
     return torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(3)) * 2 - 1
 
 
-@pytest.mark.parametrize("error", [ALLOCATOR, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ALLOCATOR,
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+    ids=["allocator", "python", "torch", "driver", "cudnn"],
+)
 def test_out_of_memory_is_answered_with_smaller_pieces(error):
     torch.manual_seed(0)
     module = Limited(error, limit=40)

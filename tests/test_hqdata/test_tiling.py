@@ -100,6 +100,12 @@ def test_another_anchor_changes_the_last_bits_only(restorer, generator, anchor):
     torch.testing.assert_close(there.whole(), here.whole(), atol=1e-5, rtol=0)
 
 
+def test_a_tile_that_begins_on_the_last_pixel_is_not_turned_round():
+    network = Network(name="copy", module=nn.Identity(), scale=1, stride=1, reach=0, sha256="", device="cpu")
+    image = picture(5, 5)
+    assert torch.equal(TiledPicture(image, network, anchor=(4, 4), tile=5).whole(), image)
+
+
 def test_pixels_on_both_sides_of_a_tile_are_equally_right(restorer):
     image = picture(64, 64)
     error = (TiledPicture(image, restorer, tile=TILE).whole() - mirrored_reference(image, restorer)).abs()
