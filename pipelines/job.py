@@ -48,6 +48,8 @@ class Job:
     limit_pixels: int
     restore: RestoreConfig
     upscale: UpscaleConfig
+    weights: tuple[tuple[str, str], ...]
+    """What each network in use is for, and the sha256 of its weights."""
     size: int
     mode: Mode
     device: str
@@ -113,6 +115,7 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
         limit_pixels=limit_pixels,
         restore=config.restore,
         upscale=config.upscale,
+        weights=tuple(weights.items()),
         size=config.align.size,
         mode=config.align.mode,
         device=device,

@@ -346,6 +346,9 @@ def _open_tools(job: Job) -> _Tools:
     upscaler = (
         None if enlarge.when == "never" else upscale.load(enlarge.weights, job.device, precision=enlarge.precision)
     )
+    for purpose, network, settings in (("restore", restorer, mend), ("upscale", upscaler, enlarge)):
+        if network is not None and network.sha256 != dict(job.weights).get(purpose):
+            raise ValueError(f"{settings.weights}: has changed since this build began; run the same command to go on")
     return _Tools(open_provider(job.provider, device=job.device), restorer, upscaler)
 
 

@@ -8,8 +8,10 @@ from small_source import write_small_celeba
 
 from hqdata.sources import open_source
 from hqdata.weights import shipped
+from pipelines import stages
 from pipelines.cli import cli
 from pipelines.config import ConfigError, load_config
+from pipelines.dask_map import BuildStopped
 from pipelines.job import make_job, weights_in_use
 
 
@@ -41,6 +43,20 @@ def test_a_foreign_file_is_known_by_its_bytes(tmp_path, folder):
     keys.append(job_of(folder, tmp_path, restore={"weights": first}).score_key)
     keys.append(job_of(folder, tmp_path).score_key)
     assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize(("section", "network"), [("restore", "dncnn-luma"), ("upscale", "srvgg-x4")])
+def test_a_file_that_changes_during_the_build_stops_it(tmp_path, folder, section, network):
+    path = saved(tmp_path / "a.pth", network)
+    job = job_of(folder, tmp_path, **{section: {"weights": path}})
+    saved(tmp_path / "a.pth", network, seed=1)
+    with pytest.raises(BuildStopped, match=r"a\.pth: has changed since this build began"):
+        stages.score_chunk([], job, 0.0)
+
+
+def test_a_worker_takes_the_weights_that_the_job_was_made_with(tmp_path, folder):
+    job = job_of(folder, tmp_path, restore={"weights": saved(tmp_path / "a.pth", "dncnn-luma")})
+    assert stages.score_chunk([], job, 0.0).scored == ()
 
 
 @pytest.mark.parametrize(
