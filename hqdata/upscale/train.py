@@ -52,6 +52,9 @@ LEAST_QUALITY = 30
 BLUR_SHARE = 0.3
 NOISE_SHARE = 0.3
 """Of the pictures in those batches."""
+JUDGES_GRID = 8
+RISE_SHARE = 0.15
+"""Of the adversarial stage, until the discriminator has its full weight."""
 FILTERS = (Resampling.BICUBIC,) * 6 + (Resampling.LANCZOS, Resampling.BOX)
 
 Pair = tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "k l 3"]]
@@ -73,13 +76,15 @@ class Settings:
     gan_batch: int = 4
     """Fewer patches, and smaller ones: VGG16 costs ten times the generator, and a GAN needs many steps."""
     gan_patch: int = 96
-    gan_rate: float = 2e-4
-    """Adam's highest learning rate in the adversarial stage, for both networks."""
+    gan_rate: float = 1e-4
+    """Adam's highest learning rate for the generator in the adversarial stage."""
+    discriminator_rate: float = 4e-4
+    """Adam's constant one for the discriminator: one that falls behind is led astray, and prints a grid everywhere."""
     error_weight: float = 1.0
     """Of the mean absolute error in [-1, 1], in the adversarial stage."""
-    gan_weight: float = 0.3
+    gan_weight: float = 0.1
     """Of the relativistic loss, about log 2."""
-    perceptual_weight: float = 0.3
+    perceptual_weight: float = 0.1
     """Of the perceptual loss; 0 trains without VGG16."""
     seed: int = 0
 
@@ -225,15 +230,21 @@ class _Training:
         rate = cosine_rate(shown, settings.images - settings.border, settings.gan_rate)
         generated, target = self._generate(settings.gan_batch, settings.gan_patch, images)
         error = functional.l1_loss(generated, target)
-        terms = self.adversary.judge(generated=generated, target=target)
-        loss = settings.error_weight * error + settings.gan_weight * terms["gan"]
+        seen, wanted = _moved(generated, target, np.random.default_rng([settings.seed, images, 1]))
+        terms = self.adversary.judge(generated=seen, target=wanted)
+        loss = settings.error_weight * error + self._gan_weight(shown) * terms["gan"]
         if "perceptual" in terms:
             loss = loss + settings.perceptual_weight * terms["perceptual"]
         descend(self.adam, loss, rate)
-        discriminator = self.adversary.learn(generated=generated, target=target, rate=rate)
+        discriminator = self.adversary.learn(generated=seen, target=wanted, rate=settings.discriminator_rate)
         self.average.update(self.generator, shown + settings.gan_batch, settings.gan_batch)
         parts = {name: float(value.detach()) for name, value in terms.items()}
         return {"error": float(error.detach()), **parts, "discriminator": float(discriminator), "rate": rate}
+
+    def _gan_weight(self, shown: int) -> float:
+        """Return the discriminator's say, which grows over the first `RISE_SHARE` of the stage as it learns."""
+        rise = RISE_SHARE * (self.settings.images - self.settings.border)
+        return self.settings.gan_weight * min(1.0, shown / rise)
 
     def _generate(
         self, count: int, size: int, images: int
@@ -256,6 +267,20 @@ class _Training:
             with torch.no_grad(), self.machine.autocast():
                 given = self.restorer.module(given).float()
         return target, given
+
+
+def _moved(
+    generated: Float32[Tensor, "n 3 h w"], target: Float32[Tensor, "n 3 h w"], rng: np.random.Generator
+) -> tuple[Float32[Tensor, "n 3 h-8 w-8"], Float32[Tensor, "n 3 h-8 w-8"]]:
+    """Return the same cut of both, at a random place on the judges' grid of 8 pixels.
+
+    Both judges halve the picture three times. Always in step with the generator's own grid of 4 x 4 output pixels, they
+    teach it to print that grid onto everything.
+    """
+    top, left = (int(value) for value in rng.integers(0, JUDGES_GRID, 2))
+    rows = slice(top, top + target.shape[2] - JUDGES_GRID)
+    columns = slice(left, left + target.shape[3] - JUDGES_GRID)
+    return generated[:, :, rows, columns], target[:, :, rows, columns]
 
 
 def _draw(pool: PhotoPool, size: int, rng: np.random.Generator) -> Pair:
