@@ -20,6 +20,9 @@ __all__ = ["PhotoPool", "draw_pairs", "to_batch"]
 _LOGGER = logging.getLogger(__name__)
 
 Image8 = UInt8[np.ndarray, "h w 3"]
+CANDIDATES = 3
+"""Patches that `draw_detailed` chooses from. Of area-random ones of the recipe's photos a quarter carries two thirds of
+the error of bicubic enlargement."""
 
 
 class PhotoPool:
@@ -60,6 +63,16 @@ class PhotoPool:
         patch = photo[top : top + size, left : left + size]
         turned = np.rot90(patch[:, ::-1] if rng.random() < 0.5 else patch, int(rng.integers(4)))
         return np.ascontiguousarray(turned)
+
+    def draw_detailed(self, size: int, rng: np.random.Generator) -> Image8:
+        """Return the patch with the most detail of `CANDIDATES` drawn: skies and blurred grounds teach little."""
+        return max((self.draw(size, rng) for _ in range(CANDIDATES)), key=_detail)
+
+
+def _detail(image: Image8) -> float:
+    """Return the mean absolute difference of neighbouring pixels' green."""
+    green = image[..., 1].astype(np.int16)
+    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
 
 
 def draw_pairs(

@@ -285,13 +285,13 @@ def _moved(
 
 def _draw(pool: PhotoPool, size: int, rng: np.random.Generator) -> Pair:
     """Return (target, small input)."""
-    target = pool.draw(size, rng)
+    target = pool.draw_detailed(size, rng)
     return target, _shrunk(target, rng)
 
 
 def _draw_damaged(pool: PhotoPool, size: int, rng: np.random.Generator) -> Pair:
     """Return (target, small input); a share of the inputs is blurred, noisy or compressed."""
-    target = pool.draw(size, rng)
+    target = pool.draw_detailed(size, rng)
     softened = blur(target, float(rng.uniform(0.3, 1.5))) if rng.random() < BLUR_SHARE else target
     small = _shrunk(softened, rng)
     if rng.random() < NOISE_SHARE:
