@@ -65,13 +65,14 @@ _shared_options = _options(
 @click.option(
     "--network", type=click.Choice(["dejpeg-small", "dejpeg-large"]), default="dejpeg-small", show_default=True
 )
+@click.option("--early-images", type=click.IntRange(min=0), help="How many, from random weights, count by squares.")
 def train_restorer(run: Path, network: str, start: str | None, **options: Any) -> None:
     """Train the JPEG-artefact remover. The same command resumes."""
     from hqdata.restore import load
     from hqdata.restore.train import Settings, train
 
     machine = _machine(options)
-    settings = Settings(**_given(options, "images", "batch", "patch", "rate", "seed"))
+    settings = Settings(**_given(options, "images", "batch", "patch", "rate", "seed", "early_images"))
     trained = load(start) if start else None
     train(_photos(run, options), run, settings, network=network, start=trained, machine=machine)
     _say_where(run, network)

@@ -27,8 +27,8 @@ class RunLog:
 
     def __init__(self, path: Path, *, images: int = 0, seconds: float = 0.0) -> None:
         self._path, self._earlier_s, self._begun_s = path, seconds, time.monotonic()
-        self._sums: dict[str, float] = {}
-        self._count, self._interval = 0, (images, seconds)
+        self._values: dict[str, list[float]] = {}
+        self._interval = (images, seconds)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, b"".join(line for line in _lines(path) if _images(line) <= images))
 
@@ -49,18 +49,17 @@ class RunLog:
                     f"{self._path.parent}: {name} has become {value}; begin a run with a lower rate,"
                     " the last saved state is from before that"
                 )
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+            self._values.setdefault(name, []).append(value)
 
     def write(self, images: int) -> dict[str, float]:
         """Append the means since the last line, and return them."""
         now_s = self.seconds
         shown, passed_s = images - self._interval[0], now_s - self._interval[1]
-        means = {name: _rounded(total / self._count) for name, total in self._sums.items()}
+        means = {name: _rounded(math.fsum(values) / len(values)) for name, values in self._values.items()}
         line = {"images": images, "seconds": _rounded(now_s), "images_per_second": _rounded(shown / passed_s), **means}
         with self._path.open("a", encoding="ascii") as file:
             file.write(json.dumps(line) + "\n")
-        self._sums, self._count, self._interval = {}, 0, (images, now_s)
+        self._values, self._interval = {}, (images, now_s)
         return line
 
 

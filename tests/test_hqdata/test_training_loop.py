@@ -38,6 +38,7 @@ def train_upscaler(photos, run, **changes):
     return upscaling.train(photos, run, settings, restorer=restore.load(), perceptual=random_features())
 
 
+COUNTS = {"images", "seconds", "images_per_second", "rate"}
 TRAINERS = {"restorer": (restoring, train_restorer), "upscaler": (upscaling, train_upscaler)}
 
 
@@ -200,7 +201,8 @@ def test_a_run_leaves_a_log_samples_and_attributions(photos, tmp_path, name):
     TRAINERS[name][1](photos, run)
     lines = [json.loads(line) for line in (run / "runlog.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == sorted({line["images"] for line in lines})
-    assert {"seconds", "images_per_second", "error", "rate"} <= lines[-1].keys()
+    assert {"seconds", "images_per_second", "rate"} <= lines[-1].keys()
+    assert {"error", "relative_square"} & lines[-1].keys()
     assert [path.suffix for path in (run / "samples").iterdir()] == [".png"]
     used = json.loads((run / "attributions.json").read_text())
     assert [(one["name"], len(one["pixels_sha256"])) for one in used] == [("0.png", 64), ("1.png", 64)]
@@ -237,3 +239,29 @@ def test_a_restorer_that_cannot_be_trained_is_refused(changes):
 def test_an_upscaler_that_cannot_be_trained_is_refused(changes):
     with pytest.raises(ValueError, match=r"gan_images|patch must be"):
         upscaling.Settings(**changes)
+
+
+def test_random_weights_begin_by_squares_and_trained_ones_do_not(photos, tmp_path):
+    settings = restoring.Settings(images=12, batch=4, patch=16, early_images=8)
+    for name, start in (("random", None), ("trained", restore.load())):
+        restoring.train(photos, tmp_path / name, settings, start=start)
+    measured = {
+        name: [set(json.loads(line)) - COUNTS for line in (tmp_path / name / "runlog.jsonl").read_text().splitlines()]
+        for name in ("random", "trained")
+    }
+    assert measured == {
+        "random": [{"relative_square"}, {"relative_square"}, {"relative_error"}],
+        "trained": [{"relative_error"}] * 3,
+    }
+
+
+def test_squares_let_a_clean_picture_change_a_little():
+    """The slope at no change is 0, and for plain errors it is not: that is what held random weights at the identity."""
+    picture = torch.full((1, 3, 8, 8), 0.2)
+    changed = (picture + 1e-6).requires_grad_()
+    slopes = {
+        measure: torch.autograd.grad(measure(changed, given=picture, target=picture), changed)[0].abs().sum()
+        for measure in (restoring.relative_square, restoring.relative_error)
+    }
+    assert slopes[restoring.relative_square] < 1e-2
+    assert slopes[restoring.relative_error] > 1
