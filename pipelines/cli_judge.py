@@ -53,13 +53,11 @@ def bench_restoration(
     tasks = ("restoration", "enlargement") if only is None else (only,)
     for pictures in chosen:
         _measure(pictures, report, sheets, tasks=tasks, limit=limit)
-    for line in report.lines():
-        click.echo(line)
     if json_file:
         write_json(json_file, report.to_json())
-    if sheets and sheet:
-        for path in sheets.write(sheet):
-            click.echo(f"sheet  {path}")
+    written = sheets.write(sheet) if sheets and sheet else []
+    for line in (*report.lines(), *(f"sheet  {path}" for path in written)):
+        click.echo(line)
     unusable = [figures.pictures.name for figures in report.sets if not figures.rows]
     if unusable:
         raise click.ClickException(f"no picture of {', '.join(unusable)} could be measured; the reasons are above")
