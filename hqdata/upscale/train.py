@@ -76,15 +76,15 @@ class Settings:
     gan_batch: int = 4
     """Fewer patches, and smaller ones: VGG16 costs ten times the generator, and a GAN needs many steps."""
     gan_patch: int = 96
-    gan_rate: float = 1e-4
+    gan_rate: float = 3e-4
     """Adam's highest learning rate for the generator in the adversarial stage."""
     discriminator_rate: float = 4e-4
     """Adam's constant one for the discriminator: one that falls behind is led astray, and prints a grid everywhere."""
     error_weight: float = 1.0
     """Of the mean absolute error in [-1, 1], in the adversarial stage."""
-    gan_weight: float = 0.1
+    gan_weight: float = 0.005
     """Of the relativistic loss, about log 2."""
-    perceptual_weight: float = 0.1
+    perceptual_weight: float = 0.3
     """Of the perceptual loss; 0 trains without VGG16."""
     seed: int = 0
 
