@@ -79,7 +79,7 @@ class Settings:
     gan_rate: float = 3e-4
     """Adam's highest learning rate for the generator in the adversarial stage."""
     discriminator_rate: float = 4e-4
-    """Adam's constant one for the discriminator: one that falls behind is led astray, and prints a grid everywhere."""
+    """Adam's constant one for the discriminator, higher than the generator's so that it does not fall behind."""
     error_weight: float = 1.0
     """Of the mean absolute error in [-1, 1], in the adversarial stage."""
     gan_weight: float = 0.005
@@ -94,6 +94,11 @@ class Settings:
             raise ValueError(
                 "images, batch and gan_batch must be positive and gan_images at most images,"
                 f" got {self.images}, {self.batch}, {self.gan_batch} and {self.gan_images}"
+            )
+        if self.gan_images and self.border >= self.images:
+            raise ValueError(
+                f"gan_images must be more than the last batch of {self.batch} takes: with {self.gan_images} of"
+                f" {self.images} images the adversarial stage would not begin; give more, or 0"
             )
         for name, side in (("patch", self.patch), ("gan_patch", self.gan_patch)):
             if side < 32 or side % 8:
@@ -274,8 +279,8 @@ def _moved(
 ) -> tuple[Float32[Tensor, "n 3 h-8 w-8"], Float32[Tensor, "n 3 h-8 w-8"]]:
     """Return the same cut of both, at a random place on the judges' grid of 8 pixels.
 
-    Both judges halve the picture three times. Always in step with the generator's own grid of 4 x 4 output pixels, they
-    teach it to print that grid onto everything.
+    Both judges halve the picture three times, in step with the generator's own grid of 4 x 4 output pixels. Moving them
+    is meant to keep them from favouring a place on that grid.
     """
     top, left = (int(value) for value in rng.integers(0, JUDGES_GRID, 2))
     rows = slice(top, top + target.shape[2] - JUDGES_GRID)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,9 @@ def test_a_run_folder_that_is_not_finished_cannot_be_inspected(tmp_path: Path):
 def test_an_interrupted_build_says_that_it_can_go_on(tmp_path: Path, source: Path, number: signal.Signals):
     run = tmp_path / "run"
     command = [*HQDATA, "build", "--source", str(source), "--out", str(run), "--size", "32", "--workers", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as build:
+    # a shell starts background jobs with SIGINT ignored, and children inherit that
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as build:
         deadline = time.monotonic() + 60
         while not list(run.glob("work/dask/*/worker-*")) and time.monotonic() < deadline:
             time.sleep(0.05)
