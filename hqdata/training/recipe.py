@@ -185,6 +185,8 @@ def _candidates(packages: Path) -> Iterator[tuple[str, str, _Stanza, bytes]]:
     """Yield (package, path, licence stanza, encoded bytes) of every picture, in a fixed order."""
     for notice in sorted(packages.glob("usr/share/doc/*/copyright")):
         package = notice.parent.name
+        if package not in PACKAGES:
+            continue  # on an installed system, others' "Files: *" would match every picture
         stanzas = read_copyright(notice.read_text(encoding="utf-8"))
         for path, data in _pictures(packages, package):
             stanza = copyright_of(SOURCE_FOLDERS.get(package, "") + path, stanzas)

@@ -60,6 +60,15 @@ def test_only_accepted_licences_are_prepared_and_attributed(tmp_path):
     assert [one["name"] for one in written] == sorted(path.name for path in (tmp_path / "out").glob("*.png"))
 
 
+def test_another_installed_packages_licence_covers_no_photo(tmp_path):
+    write_package(tmp_path, names=["free"])
+    notice = tmp_path / "usr/share/doc/tzdata/copyright"
+    notice.parent.mkdir()
+    notice.write_text("Files: *\nCopyright: nobody\nLicense: public-domain\n")
+    packages = {one.package for one in prepare(tmp_path, tmp_path / "out", longest_sides=[200])}
+    assert packages == {"lomiri-wallpapers-16.04"}
+
+
 def test_each_photo_is_kept_at_each_smaller_size(tmp_path):
     write_package(tmp_path, names=["free"])
     attributions = prepare(tmp_path, tmp_path / "out", longest_sides=[200, 100])
