@@ -12,9 +12,9 @@ from typing import Any
 from hqdata.atomic import write_json
 from hqdata.training.checkpoint import STATE_FILE
 
-__all__ = ["check_identity"]
+__all__ = ["RUN_FILE", "check_identity"]
 
-FILE = "run.json"
+RUN_FILE = "run.json"
 DISTRIBUTIONS = ("progan-hq", "torch", "numpy", "pillow", "scipy")
 """Whose versions can change the last bits of a run."""
 
@@ -34,10 +34,10 @@ def check_identity(run: Path, identity: Mapping[str, Any]) -> None:
         ValueError: when a value differs, and the message names every one that does, or when the folder holds the
             state of something else.
     """
-    path, versions = run / FILE, {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
+    path, versions = run / RUN_FILE, {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
     if not path.exists():
         if (run / STATE_FILE).exists():
-            raise ValueError(f"{run} holds a saved state but no {FILE} that says of what; use another folder")
+            raise ValueError(f"{run} holds a saved state but no {RUN_FILE} that says of what; use another folder")
         write_json(path, {"identity": dict(identity), "versions": versions})
         return
     noted = json.loads(path.read_text(encoding="utf-8"))

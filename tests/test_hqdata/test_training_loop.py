@@ -136,10 +136,12 @@ def test_another_beginning_is_refused_by_name(photos, tmp_path, changes, sentenc
         restoring.train(photos, tmp_path / "run", settings, **changes)
 
 
-def test_other_photos_are_refused(photos, tmp_path):
+def test_other_photos_are_refused_and_the_runs_own_stay_listed(photos, tmp_path):
     train_restorer(photos, tmp_path / "run", images=4)
+    listed = (tmp_path / "run" / "attributions.json").read_bytes()
     with pytest.raises(ValueError, match=r"photos was [0-9a-f]{64}, now [0-9a-f]{64}"):
         train_restorer(write_patterns(tmp_path / "more", count=3), tmp_path / "run", images=4)
+    assert (tmp_path / "run" / "attributions.json").read_bytes() == listed
 
 
 def test_a_state_of_unknown_origin_is_refused(photos, tmp_path):
@@ -233,6 +235,12 @@ def test_a_loss_that_is_no_number_ends_the_run_by_name(tmp_path):
 def test_a_restorer_that_cannot_be_trained_is_refused(changes):
     with pytest.raises(ValueError, match="must be positive"):
         restoring.Settings(**changes)
+
+
+@pytest.mark.parametrize("gan_images", [1, 3])
+def test_an_adversarial_stage_that_whole_batches_leave_no_room_for_is_refused(gan_images):
+    with pytest.raises(ValueError, match="adversarial stage would not begin"):
+        upscaling.Settings(images=12, batch=8, gan_images=gan_images)
 
 
 @pytest.mark.parametrize("changes", [{"images": 5, "gan_images": 6}, {"patch": 100}, {"gan_patch": 16}])
