@@ -81,7 +81,9 @@ def train_restorer(run: Path, network: str, start: str | None, **options: Any) -
 @click.command("train-upscaler")
 @_shared_options
 @click.option("--network", type=click.Choice(["sr4-small", "sr4-large"]), default="sr4-small", show_default=True)
-@click.option("--gan-images", type=click.IntRange(min=0), help="How many of --images, at the end, are adversarial.")
+@click.option(
+    "--gan-images", type=click.IntRange(min=0), help="How many of --images, at the end, are adversarial.  [0]"
+)
 @click.option("--gan-batch", type=COUNT, help="Patches a step of that stage.")
 @click.option("--gan-patch", type=COUNT, help="Side of its target patches in pixels.")
 @click.option("--gan-rate", type=POSITIVE, help="Adam's highest learning rate for the generator in it.")
@@ -100,7 +102,7 @@ def train_restorer(run: Path, network: str, start: str | None, **options: Any) -
     "--restorer", default="dejpeg-small", show_default=True, metavar="WEIGHTS", help="Cleans the inputs, as in a build."
 )
 def train_upscaler(run: Path, network: str, start: str | None, restorer: str, perceptual: str, **options: Any) -> None:
-    """Train the 4x generator: by mean absolute error, then as a GAN. The same command resumes."""
+    """Train the 4x generator: by mean absolute error, then, if asked for, as a GAN. The same command resumes."""
     from hqdata import restore, upscale
     from hqdata.training.perceptual import load_perceptual
     from hqdata.upscale.train import L1_SUFFIX, Settings, train
@@ -112,13 +114,15 @@ def train_upscaler(run: Path, network: str, start: str | None, restorer: str, pe
     settings = Settings(**shared, **stage, **weights)
     needs_features = settings.gan_images and settings.perceptual_weight
     features = load_perceptual(perceptual, device=machine.device) if needs_features else None
+    cleaner = restore.load(restorer, machine.device)
+    trained = upscale.load(start) if start else None
     train(
         _photos(run, options),
         run,
         settings,
-        restorer=restore.load(restorer, machine.device),
+        restorer=cleaner,
         network=network,
-        start=upscale.load(start) if start else None,
+        start=trained,
         perceptual=features,
         machine=machine,
     )
@@ -165,7 +169,7 @@ def _photos(run: Path, options: dict[str, Any]) -> Path:
     if own is not None:
         if options["packages"] or options["licences"]:
             raise click.UsageError("--packages and --licences belong to --data recipe, not to your own photos")
-        if run.absolute().is_relative_to(own.absolute()):
+        if run.resolve().is_relative_to(own.resolve()):
             raise click.UsageError(
                 f"{run} lies in {own}, where its pictures would be taken for photos; put it elsewhere"
             )

