@@ -16,11 +16,12 @@ import torch
 
 from hqdata.atomic import write_json
 from hqdata.ranking import best
+from hqdata.settings import ConfigError
 from hqdata.shards import prune, write_index, write_manifest
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source, open_source
 from pipelines.clusters import open_cluster
-from pipelines.config import BuildConfig, ConfigError
+from pipelines.config import BuildConfig
 from pipelines.dask_map import stop_if_systemic
 from pipelines.job import Job, list_photos, make_job
 from pipelines.knowledge import Knowledge

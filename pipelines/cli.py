@@ -195,8 +195,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _exit_code(error: Exception) -> int:
+    from hqdata.settings import ConfigError
     from hqdata.sources import SourceError
-    from pipelines.config import ConfigError
 
     return EXIT_WRONG_USE if isinstance(error, (ConfigError, SourceError)) else EXIT_FAILED
 

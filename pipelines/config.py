@@ -1,24 +1,19 @@
-"""The settings of a build: one frozen dataclass a section, mirrored by TOML and by `--set section.key=value`.
-
-Precedence, last wins: defaults, TOML files in the order given, `--set`, the command line's own flags. An unknown key
-is an error that names the nearest known one; nothing is silently ignored.
-"""
+"""The settings of a build: one frozen dataclass a section; how they are read: `hqdata.settings`."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
+
+from hqdata.settings import ConfigError, load_settings, settings_from_dict
 
 __all__ = [
     "AlignConfig",
     "BuildConfig",
-    "ConfigError",
     "LandmarksConfig",
     "PackConfig",
     "RestoreConfig",
@@ -28,15 +23,10 @@ __all__ = [
     "UpscaleConfig",
     "config_from_dict",
     "load_config",
-    "parse_assignment",
 ]
 
 
 SHIPPED = Path(__file__).parent / "configs"
-
-
-class ConfigError(ValueError):
-    """A setting is unknown, of the wrong type or out of range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,92 +164,9 @@ def load_config(
     Raises:
         ConfigError: for an unknown key (naming the nearest), a wrong type, a value out of range or a broken file.
     """
-    merged: dict[str, dict[str, Any]] = {}
-    for file in files:
-        _merge(merged, _read_toml(file), origin=str(file))
-    for assignment in assignments:
-        _merge(merged, parse_assignment(assignment), origin=f"--set {assignment}")
-    given = {name: {k: v for k, v in values.items() if v is not None} for name, values in sections.items()}
-    _merge(merged, {name: values for name, values in given.items() if values}, origin="command line")
-    return config_from_dict(merged)
+    return load_settings(BuildConfig, files=files, assignments=assignments, sections=sections, shipped=SHIPPED)
 
 
 def config_from_dict(values: Mapping[str, Mapping[str, Any]]) -> BuildConfig:
     """Build a config from nested plain values; the inverse of `BuildConfig.to_dict`."""
-    hints = get_type_hints(BuildConfig)
-    sections = {}
-    for name, section in values.items():
-        _known(name, hints, where="section")
-        sections[name] = _section(hints[name], name, section)
-    return BuildConfig(**sections)
-
-
-def parse_assignment(text: str) -> dict[str, dict[str, Any]]:
-    """Return {"section": {"key": value}} for a text such as "align.size=256".
-
-    >>> parse_assignment("align.mode=fast")
-    {'align': {'mode': 'fast'}}
-    """
-    path, equals, raw = text.partition("=")
-    section, dot, key = path.strip().partition(".")
-    if not equals or not dot or not key:
-        raise ConfigError(f"--set wants section.key=value, got {text!r}")
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = raw.strip()
-    return {section: {key: value}}
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    shipped = SHIPPED / f"{file}.toml"
-    if not file.is_file() and shipped.is_file():
-        file = shipped
-    try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
-    except OSError as error:
-        known = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give a TOML file or one of {known}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from error
-
-
-def _merge(into: dict[str, dict[str, Any]], values: Mapping[str, Any], *, origin: str) -> None:
-    hints = get_type_hints(BuildConfig)
-    for name, section in values.items():
-        _known(name, hints, where="section", origin=origin)
-        if not isinstance(section, Mapping):
-            raise ConfigError(f"{origin}: {name} is a section, write [{name}] and its keys below it")
-        for key in section:
-            _known(key, get_type_hints(hints[name]), where=f"key in [{name}]", origin=origin)
-        into.setdefault(name, {}).update(section)
-
-
-def _known(name: str, known: Iterable[str], *, where: str, origin: str = "") -> None:
-    if name in known:
-        return
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
-    prefix = f"{origin}: " if origin else ""
-    raise ConfigError(f"{prefix}unknown {where} {name!r}; did you mean {nearest!r}?")
-
-
-def _section(cls: type, name: str, values: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(cls)
-    checked = {}
-    for key, value in values.items():
-        _known(key, hints, where=f"key in [{name}]")
-        checked[key] = _typed(f"{name}.{key}", value, hints[key])
-    return cls(**checked)
-
-
-def _typed(path: str, value: Any, wanted: Any) -> Any:
-    if get_origin(wanted) is Literal:
-        if value not in get_args(wanted):
-            raise ConfigError(f"{path} must be one of {', '.join(get_args(wanted))}, got {value!r}")
-        return value
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not wanted:
-        raise ConfigError(f"{path} must be of type {wanted.__name__}, got {value!r}")
-    return value
+    return settings_from_dict(BuildConfig, values)

@@ -12,10 +12,11 @@ from hqdata import restore, upscale
 from hqdata.crop_plan import Mode
 from hqdata.landmarks.mtcnn_weights import WEIGHTS_SHA256
 from hqdata.record import PhotoRef
+from hqdata.settings import ConfigError
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
 from hqdata.weights import weights_sha256
-from pipelines.config import BuildConfig, ConfigError, LandmarksConfig, RestoreConfig, UpscaleConfig
+from pipelines.config import BuildConfig, LandmarksConfig, RestoreConfig, UpscaleConfig
 from pipelines.ledger import fingerprint
 from pipelines.rows import PackRow, to_dict
 

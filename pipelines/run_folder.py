@@ -14,10 +14,11 @@ from typing import Any
 
 from hqdata.atomic import write_json
 from hqdata.record import PhotoRef
+from hqdata.settings import ConfigError
 from hqdata.shards import read_manifest, remove_manifest
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
-from pipelines.config import BuildConfig, ConfigError
+from pipelines.config import BuildConfig
 from pipelines.job import STAGE_VERSIONS, Job, photos_key, weights_in_use
 
 __all__ = [

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import BuildConfig, ConfigError, config_from_dict, load_config
+from hqdata.settings import ConfigError
+from pipelines.config import BuildConfig, config_from_dict, load_config
 
 
 def test_dumping_and_loading_is_identity():

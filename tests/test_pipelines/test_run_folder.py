@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hqdata.settings import ConfigError
 from pipelines import run_folder
-from pipelines.config import ConfigError
 from pipelines.run_folder import previous_run
 
 

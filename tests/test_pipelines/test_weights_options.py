@@ -6,11 +6,12 @@ import torch
 from click.testing import CliRunner
 from small_source import write_small_celeba
 
+from hqdata.settings import ConfigError
 from hqdata.sources import open_source
 from hqdata.weights import shipped
 from pipelines import stages
 from pipelines.cli import cli
-from pipelines.config import ConfigError, load_config
+from pipelines.config import load_config
 from pipelines.dask_map import BuildStopped
 from pipelines.job import make_job, weights_in_use
 
