@@ -78,13 +78,13 @@ def _sets(sets: Path | None, photos: tuple[Path, ...]) -> list[PictureSet]:
 
 
 def _open_report(networks: dict[str, Any]) -> JudgeReport:
-    from metrics.features import MissingWeights, efficientnet_lite0
+    from metrics import features
     from pipelines.judge_report import JudgeReport
 
     extractor, without = None, None
     try:
-        extractor = efficientnet_lite0.load(device=networks["device"])
-    except MissingWeights as error:
+        extractor = features.extractor("efficientnet-lite0", device=networks["device"])
+    except features.MissingWeights as error:
         without = str(error)
     return JudgeReport(contestants=_contestants(networks, extractor), without_perceptual=without)
 

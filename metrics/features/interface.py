@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 from jaxtyping import Float32, UInt8
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from metrics.arrays import ArrayLike
 
 __all__ = ["Embedding", "FeatureExtractor", "MissingWeights", "WeightsError"]
 
@@ -21,11 +25,11 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
-    """What a network makes of n pictures."""
+    """What a network makes of n pictures; lies on the network's device."""
 
-    features: Float32[np.ndarray, "n d"]
-    """One row for each picture: the network's last layer before the classifier, averaged over the picture."""
-    logits: Float32[np.ndarray, "n c"] | None
+    features: Float32[Tensor, "n d"]
+    """One row for each picture."""
+    logits: Float32[Tensor, "n c"] | None
     """Class scores before the softmax, for the inception score; None where the network has no classifier."""
 
 
@@ -44,9 +48,29 @@ class FeatureExtractor(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Of the weights file; part of a cached statistic's identity."""
+        """Of the weights; part of a cached statistic's identity."""
         ...
 
-    def embed(self, images: UInt8[np.ndarray, "n 3 h w"]) -> Embedding:
+    @property
+    def protocol(self) -> str:
+        """All else that decides a row: resampling, normalisation, layer, ddof, precision; for people and for caches."""
+        ...
+
+    @property
+    def distance_name(self) -> str:
+        """What a Frechet distance over these rows is called: "FID" for the published Inception alone."""
+        ...
+
+    @property
+    def ddof(self) -> int:
+        """Subtracted from the count in the covariance's divisor by those whom the protocol reproduces: 1, or 0."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """As torch names it; where rows come out."""
+        ...
+
+    def embed(self, images: UInt8[ArrayLike, "n 3 h w"]) -> Embedding:
         """Return features and logits of pictures of any one size; row i depends on picture i alone."""
         ...
