@@ -1,0 +1,175 @@
+"""Picture files in a folder, by a glob pattern, in a list of paths or in a zip archive, in a stable order."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from metrics.sources.encoded import EncodedPictures
+from metrics.sources.options import Options
+from metrics.sources.source import NoPictures
+
+__all__ = ["PICTURE_EXTENSIONS", "from_folder", "from_paths", "from_pattern", "from_zip", "natural"]
+
+PICTURE_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm"}
+)
+LIMIT_BYTES = 2**30
+"""Of one file: an archive's entry may claim to unpack to any size."""
+ENCRYPTED = 0x1
+"""Bit 0 of an entry's flags (APPNOTE 4.4.4)."""
+
+
+def natural(path: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+    """Return the key by which people order names: folder by folder, numbers by their value.
+
+    >>> sorted(["b/1.png", "a/10.png", "a/9.png"], key=natural)
+    ['a/9.png', 'a/10.png', 'b/1.png']
+    """
+    return tuple(
+        tuple((0, int(run), run) if run.isdecimal() else (1, 0, run) for run in re.split(r"([0-9]+)", part) if run)
+        for part in path.split("/")
+    )
+
+
+def from_folder(folder: Path, *, name: str, options: Options) -> EncodedPictures:
+    """Return all pictures below a folder; linked folders are followed, hidden files are not seen.
+
+    Raises:
+        NoPictures: when there is none.
+    """
+    return _opened_files(
+        [Path(top, file) for top, files in _walk(folder) for file in files],
+        base=folder,
+        name=name,
+        options=options,
+    )
+
+
+def from_pattern(pattern: str, *, name: str, options: Options) -> EncodedPictures:
+    """Return the picture files that a glob pattern matches; `**` stands for any folders.
+
+    Raises:
+        NoPictures: when there is none.
+    """
+    found = [Path(path) for path in glob.glob(pattern, recursive=True)]  # noqa: PTH207 (absolute patterns)
+    return _opened_files(
+        [path for path in found if path.is_file()],
+        base=Path(),
+        name=name,
+        options=options,
+    )
+
+
+def from_paths(paths: Sequence[Path], *, name: str, options: Options) -> EncodedPictures:
+    """Return the pictures of a list of paths in the order of the list.
+
+    Raises:
+        FileNotFoundError: when one is not there, naming the first.
+    """
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing is not None:
+        raise FileNotFoundError(f"{missing}: no such file; it is listed in {name}")
+    return EncodedPictures(
+        name=name,
+        labels=[str(path) for path in paths],
+        read=lambda index: paths[index].read_bytes(),
+        options=options,
+    )
+
+
+def from_zip(path: Path, *, name: str, options: Options) -> EncodedPictures:
+    """Return the pictures in an archive; nothing is unpacked to disk, so an entry's path is a name and no more.
+
+    Raises:
+        ValueError: when it is no zip archive, or a picture in it is encrypted or would unpack to more than 1 GiB.
+        NoPictures: when it holds none.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path}: is no whole zip archive ({error}); copy it again") from error
+    entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _hidden(entry.filename)]
+    pictures = sorted((entry for entry in entries if _is_picture(entry.filename)), key=lambda e: _key(e.filename))
+    _require_some(name, [entry.filename for entry in pictures], [entry.filename for entry in entries])
+    for entry in pictures:
+        _check_entry(path, entry)
+
+    def read(index: int) -> bytes:
+        try:
+            return archive.read(pictures[index])
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise OSError(f"damaged in the archive: {error}") from error
+
+    return EncodedPictures(
+        name=name,
+        labels=[entry.filename for entry in pictures],
+        read=read,
+        options=options,
+        notes=_left_out(name, [entry.filename for entry in entries if not _is_picture(entry.filename)]),
+    )
+
+
+def _walk(folder: Path) -> Iterable[tuple[str, list[str]]]:
+    """Yield each folder once, also where links lead in a circle."""
+    seen: set[str] = set()
+    for top, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(top)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield top, [name for name in files if not name.startswith(".")]
+
+
+def _opened_files(files: Sequence[Path], *, base: Path, name: str, options: Options) -> EncodedPictures:
+    labels = {path: path.relative_to(base).as_posix() for path in files}
+    pictures = sorted((path for path in files if _is_picture(path.name)), key=lambda path: _key(labels[path]))
+    _require_some(name, [labels[path] for path in pictures], list(labels.values()))
+    return EncodedPictures(
+        name=name,
+        labels=[labels[path] for path in pictures],
+        read=lambda index: pictures[index].read_bytes(),
+        options=options,
+        notes=_left_out(name, sorted(labels[path] for path in files if not _is_picture(path.name))),
+    )
+
+
+def _key(label: str) -> tuple[object, str]:
+    return natural(label), label
+
+
+def _is_picture(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in PICTURE_EXTENSIONS
+
+
+def _hidden(name: str) -> bool:
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
+
+
+def _require_some(name: str, pictures: Sequence[str], files: Sequence[str]) -> None:
+    if pictures:
+        return
+    found = Counter(PurePosixPath(file).suffix.lower() or "no extension" for file in files)
+    there = ", ".join(f"{count} files with {kind}" for kind, count in found.most_common(3)) or "no files"
+    raise NoPictures(f"{name}: holds no pictures, but {there}; wanted are {', '.join(sorted(PICTURE_EXTENSIONS))}")
+
+
+def _left_out(name: str, others: Sequence[str]) -> list[str]:
+    if not others:
+        return []
+    return [f"{name}: {len(others)} files that are no pictures by their extension were left out (first {others[0]})"]
+
+
+def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
+    if entry.flag_bits & ENCRYPTED:
+        raise ValueError(f"{path}: {entry.filename} is encrypted; unpack the archive with its password first")
+    if entry.file_size > LIMIT_BYTES:
+        raise ValueError(f"{path}: {entry.filename} would unpack to {entry.file_size} bytes, more than {LIMIT_BYTES}")
