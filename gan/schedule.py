@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 
 __all__ = ["Phase", "Schedule"]
 
-FIRST_LEVEL = 2
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
@@ -48,8 +46,6 @@ class Schedule:
         ValueError: when they contradict each other; the message names them.
     """
 
-    resolution: int = 1024
-    """Side of the largest pictures, a power of two from 4."""
     first_resolution: int = 4
     """Where the training begins."""
     total_images: int = 12_000_000
@@ -74,12 +70,9 @@ class Schedule:
     """By resolution."""
 
     def __post_init__(self) -> None:
-        for name in ("resolution", "first_resolution"):
-            value = getattr(self, name)
-            if value < 4 or value & (value - 1):
-                raise ValueError(f"{name} must be a power of two from 4, got {value}")
-        if self.first_resolution > self.resolution:
-            raise ValueError(f"first_resolution {self.first_resolution} is above resolution {self.resolution}")
+        first = self.first_resolution
+        if first < 4 or first & (first - 1):
+            raise ValueError(f"first_resolution must be a power of two from 4, got {first}")
         if min(self.total_images, self.minibatch, self.tick_images, *self.minibatch_at.values()) < 1:
             raise ValueError("total_images, minibatch and tick_images must be at least 1")
         if min(self.stable_images, self.fade_images, self.rise_images) < 0 or self.stable_images + self.fade_images < 1:
@@ -89,18 +82,19 @@ class Schedule:
         if not all(math.isfinite(rate) and rate > 0 for rate in (self.rate, *self.rate_at.values())):
             raise ValueError("learning rates must be positive")
 
-    def at(self, images: int) -> Phase:
+    def at(self, images: int, last_level: int = 10) -> Phase:
         """Return what holds when this many real pictures have been shown.
 
         Args:
             images: from 0; the step that follows is trained with the answer.
+            last_level: log2 of the largest pictures' resolution.
 
         Raises:
-            ValueError: when `images` is negative.
+            ValueError: when `images` is negative, or the last level is below the first.
         """
         if images < 0:
             raise ValueError(f"images must not be negative, got {images}")
-        level, fade = self._level_and_fade(images)
+        level, fade = self._level_and_fade(images, self._growths(last_level))
         resolution = 1 << level
         rate = self.rate_at.get(resolution, self.rate) * self._rise(images)
         return Phase(
@@ -110,27 +104,38 @@ class Schedule:
             generator_rate=rate,
             discriminator_rate=rate,
             tick_images=self.tick_at.get(resolution, self.tick_images),
-            resets=1 + bisect.bisect_right(self.reset_points(), images),
+            resets=1 + bisect.bisect_right(self.reset_points(last_level), images),
         )
 
-    def reset_points(self) -> list[int]:
+    def reset_points(self, last_level: int = 10) -> list[int]:
         """Return from how many images on the optimisers begin anew: in a fade, and when it has ended."""
-        span, growths = self.stable_images + self.fade_images, self._growths()
-        ends = [(growth + 1) * span for growth in range(growths)]
+        span = self.stable_images + self.fade_images
+        ends = [(growth + 1) * span for growth in range(self._growths(last_level))]
         fades = [end - self.fade_images + 1 for end in ends] if self.fade_images else []
         return sorted({*fades, *ends})
 
-    def _growths(self) -> int:
-        return self.resolution.bit_length() - self.first_resolution.bit_length()
+    def phases(self, last_level: int = 10) -> list[tuple[int, Phase]]:
+        """Return where each stable level and each fade begins, by images, with what holds there; up to the end."""
+        points = [0, *self.reset_points(last_level)]
+        return [(point, self.at(point, last_level)) for point in points if point < self.total_images]
 
-    def _level_and_fade(self, images: int) -> tuple[int, float]:
+    def _growths(self, last_level: int) -> int:
+        growths = last_level - self._first_level
+        if growths < 0:
+            raise ValueError(f"first_resolution {self.first_resolution} is above the largest, {1 << last_level}")
+        return growths
+
+    @property
+    def _first_level(self) -> int:
+        return self.first_resolution.bit_length() - 1
+
+    def _level_and_fade(self, images: int, growths: int) -> tuple[int, float]:
         growth, within = divmod(images, self.stable_images + self.fade_images)
-        first = self.first_resolution.bit_length() - 1
-        if growth >= self._growths():
-            return first + self._growths(), 1.0
+        if growth >= growths:
+            return self._first_level + growths, 1.0
         if within <= self.stable_images:  # a fade of 0 is the level before
-            return first + growth, 1.0
-        return first + growth + 1, (within - self.stable_images) / self.fade_images
+            return self._first_level + growth, 1.0
+        return self._first_level + growth + 1, (within - self.stable_images) / self.fade_images
 
     def _rise(self, images: int) -> float:
         if images >= self.rise_images:

@@ -42,6 +42,8 @@ class Shape:
         ValueError: when a value is out of range; the message names it.
     """
 
+    architecture: str = "progan"
+    """One of `gan.zoo.NAMES`."""
     resolution: int = 1024
     """Nominal side of the largest pictures: a power of two from 4. They have resolution / 4 times `base` pixels."""
     channels: int = 3

@@ -6,27 +6,24 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
-
-from gan.zoo import progan
-from gan.zoo.progan import Shape
+from gan.zoo.progan import Discriminator, Generator, Shape
 
 __all__ = ["NAMES", "build_discriminator", "build_generator"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    generator: Callable[[Shape], nn.Module]
-    discriminator: Callable[[Shape], nn.Module]
+    generator: Callable[[Shape], Generator]
+    discriminator: Callable[[Shape], Discriminator]
 
 
-_PAIRS = {"progan": _Pair(progan.Generator, progan.Discriminator)}
+_PAIRS = {"progan": _Pair(Generator, Discriminator)}
 
 NAMES = tuple(_PAIRS)
 """What can be built."""
 
 
-def build_generator(name: str, resolution: int = 1024, *, shape: Shape | None = None) -> nn.Module:
+def build_generator(name: str, resolution: int = 1024, *, shape: Shape | None = None) -> Generator:
     """Return a generator with random weights, drawn from torch's global generator.
 
     It is called as `generator(latents (n, 512), labels=None, level=None, fade=1.0)` and returns float pictures
@@ -40,15 +37,15 @@ def build_generator(name: str, resolution: int = 1024, *, shape: Shape | None = 
     Raises:
         ValueError: when there is no such architecture or size.
     """
-    return _pair(name).generator(shape or Shape(resolution=resolution))
+    return _pair(name).generator(shape or Shape(architecture=name, resolution=resolution))
 
 
-def build_discriminator(name: str, resolution: int = 1024, *, shape: Shape | None = None) -> nn.Module:
+def build_discriminator(name: str, resolution: int = 1024, *, shape: Shape | None = None) -> Discriminator:
     """Return a discriminator with random weights; see `build_generator`.
 
     It is called as `discriminator(images, labels=None, level=None, fade=1.0)` and returns float32 scores (n,).
     """
-    return _pair(name).discriminator(shape or Shape(resolution=resolution))
+    return _pair(name).discriminator(shape or Shape(architecture=name, resolution=resolution))
 
 
 def _pair(name: str) -> _Pair:

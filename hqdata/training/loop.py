@@ -7,11 +7,8 @@ run killed at any moment goes on bit for bit as if nothing had happened (on the 
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +21,7 @@ from hqdata.png import encode_png
 from hqdata.training.checkpoint import Average, load_state, save_state
 from hqdata.training.identity import check_identity
 from hqdata.training.runlog import RunLog
+from hqdata.training.stopping import StopRequest
 
 __all__ = ["Trainee", "run_training"]
 
@@ -75,7 +73,7 @@ def run_training(trainee: Trainee, run: Path, *, images: int, identity: Mapping[
     if shown:
         _LOGGER.info("going on after %d of %d images", shown, images)
     log = RunLog(run / "runlog.jsonl", images=shown, seconds=saved["seconds"])
-    with _StopRequest() as stop:
+    with StopRequest() as stop:
         while shown < images:
             before = shown
             batch, terms = trainee.step(before)
@@ -110,27 +108,3 @@ def _save(trainee: Trainee, run: Path, images: int, seconds: float) -> None:
 
 def _passes(interval: int, before: int, after: int) -> bool:
     return before // interval < after // interval
-
-
-class _StopRequest:
-    """Turns SIGINT and SIGTERM into a flag, so that no step is cut in half; a second signal interrupts at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._earlier: dict[int, Any] = {}
-
-    def __enter__(self) -> _StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            self._earlier = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True

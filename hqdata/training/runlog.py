@@ -51,12 +51,13 @@ class RunLog:
                 )
             self._values.setdefault(name, []).append(value)
 
-    def write(self, images: int) -> dict[str, float]:
-        """Append the means since the last line, and return them."""
+    def write(self, images: int, figures: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Append the means since the last line and figures of this moment, and return them all."""
         now_s = self.seconds
         shown, passed_s = images - self._interval[0], now_s - self._interval[1]
         means = {name: _rounded(math.fsum(values) / len(values)) for name, values in self._values.items()}
         line = {"images": images, "seconds": _rounded(now_s), "images_per_second": _rounded(shown / passed_s), **means}
+        line |= {name: _rounded(value) for name, value in (figures or {}).items()}
         with self._path.open("a", encoding="ascii") as file:
             file.write(json.dumps(line) + "\n")
         self._values, self._interval = {}, (images, now_s)

@@ -13,7 +13,7 @@ def _lod(images: int, schedule: Schedule) -> float:
     span = schedule.stable_images + schedule.fade_images
     index = images // span
     within = images - index * span
-    lod = math.log2(schedule.resolution) - math.log2(schedule.first_resolution) - index
+    lod = 10 - math.log2(schedule.first_resolution) - index
     if schedule.fade_images:
         lod -= max(within - schedule.stable_images, 0) / schedule.fade_images
     return max(lod, 0.0)
@@ -52,7 +52,7 @@ def test_each_resolution_begins_where_published(resolution: int, first_images: i
 
 
 def test_the_last_level_stays():
-    phase = Schedule(resolution=8).at(50_000_000)
+    phase = Schedule().at(50_000_000, last_level=3)
     assert (phase.resolution, phase.fade) == (8, 1.0)
 
 
@@ -70,15 +70,15 @@ def test_the_rates_rise_as_in_the_papers_code():
 
 
 def test_growing_at_once_is_possible():
-    schedule = Schedule(resolution=16, stable_images=100, fade_images=0)
-    levels = [schedule.at(images).level for images in (0, 99, 100, 199, 200, 900)]
+    schedule = Schedule(stable_images=100, fade_images=0)
+    levels = [schedule.at(images, 4).level for images in (0, 99, 100, 199, 200, 900)]
     assert levels == [2, 2, 3, 3, 4, 4]
-    assert [schedule.at(images).resets for images in (99, 100, 200)] == [1, 2, 3]
+    assert [schedule.at(images, 4).resets for images in (99, 100, 200)] == [1, 2, 3]
 
 
 def test_resets_only_ever_grow():
-    schedule = Schedule(resolution=32, stable_images=3, fade_images=2)
-    resets = [schedule.at(images).resets for images in range(40)]
+    schedule = Schedule(stable_images=3, fade_images=2)
+    resets = [schedule.at(images, 5).resets for images in range(40)]
     assert all(a <= b for a, b in itertools.pairwise(resets))
     assert resets[-1] == 7
 
@@ -86,8 +86,7 @@ def test_resets_only_ever_grow():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"resolution": 1000}, "power of two"),
-        ({"resolution": 8, "first_resolution": 16}, "above resolution"),
+        ({"first_resolution": 6}, "power of two"),
         ({"minibatch": 0}, "at least 1"),
         ({"minibatch_at": {8: 0}}, "at least 1"),
         ({"stable_images": 0, "fade_images": 0}, "both 0"),
@@ -102,3 +101,13 @@ def test_contradictions_are_refused(wrong: dict, message: str):
 def test_negative_images_are_refused():
     with pytest.raises(ValueError, match="got -1"):
         Schedule().at(-1)
+
+
+def test_a_first_resolution_above_the_last_is_refused():
+    with pytest.raises(ValueError, match="first_resolution 16 is above the largest, 8"):
+        Schedule(first_resolution=16).at(0, last_level=3)
+
+
+def test_phases_name_every_stable_level_and_every_fade():
+    phases = Schedule(stable_images=100, fade_images=50, total_images=400).phases(last_level=4)
+    assert [(images, phase.level) for images, phase in phases] == [(0, 2), (101, 3), (150, 3), (251, 4), (300, 4)]

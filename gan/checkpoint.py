@@ -1,0 +1,284 @@
+"""A training on disk: one folder for each checkpoint, written whole or not at all, and read without pickle.
+
+Layout (docs/formats.md): `RUN/checkpoints/<images, 12 digits>/` with generator, discriminator and average (the running
+average, to sample from) and their optimisers' moments as safetensors, and `state.json`. Each network's file names its
+architecture, level and fade in its header, so it is enough to draw pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
+
+from gan.config import gan_config_from_dict
+from gan.trainer import Trainer
+from gan.zoo.progan import Generator, Shape
+from gan.zoo.registry import build_generator
+from hqdata.atomic import atomic_path, json_bytes, sync
+from hqdata.settings import ConfigError
+
+__all__ = [
+    "CheckpointError",
+    "Snapshot",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "load_snapshot",
+    "save_checkpoint",
+    "save_generator",
+]
+
+FOLDER = "checkpoints"
+STATE = "state.json"
+FORMAT, VERSION = "progan-hq/checkpoint", 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged or of something else; the message names the file and the cause."""
+
+
+def save_checkpoint(trainer: Trainer, run: Path, *, progress: Mapping[str, Any], keep: int) -> Path:
+    """Write a checkpoint of the training as it stands; return its folder.
+
+    It appears under its name only when all of it is on the disk; a kill leaves a hidden folder that the next one
+    removes. Older ones beyond `keep` are removed afterwards.
+
+    Args:
+        trainer: to save; its weights must be finite.
+        run: folder of the training.
+        progress: JSON values to get back from `load_checkpoint`, such as seconds.
+        keep: checkpoints that stay, the newest.
+
+    Raises:
+        CheckpointError: when a weight is NaN or infinite; nothing is written.
+        OSError: when the disk is full; earlier checkpoints stay.
+    """
+    tensors = _tensors(trainer)
+    _check_finite(tensors)
+    root = run / FOLDER
+    name = f"{trainer.images:012d}"
+    root.mkdir(parents=True, exist_ok=True)
+    for left in root.glob(".*"):
+        shutil.rmtree(left)
+    temporary = root / f".{name}"
+    temporary.mkdir()
+    try:
+        _write(temporary, tensors, trainer, progress)
+        shutil.rmtree(root / name, ignore_errors=True)
+        temporary.rename(root / name)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync(root)
+    for old in sorted(root.glob("[0-9]*"))[:-keep]:
+        shutil.rmtree(old)
+    return root / name
+
+
+def latest_checkpoint(run: Path) -> Path | None:
+    """Return the folder of a training's newest checkpoint, or None when there is none yet."""
+    found = sorted((run / FOLDER).glob("[0-9]*"))
+    return found[-1] if found else None
+
+
+def load_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
+    """Put the trainer where it was when the checkpoint was saved; return the progress saved with it.
+
+    Raises:
+        CheckpointError: when a file is missing, damaged, or of another architecture; the trainer is then spoiled.
+    """
+    state = _read_state(folder)
+    files = {name: _read_file(folder, name, state["files"]) for name in state["files"]}
+    trainer.images, trainer.attempt = state["images"], state["attempt"]
+    for name, network in _networks(trainer).items():
+        _fill(network, files[name], folder / f"{name}.safetensors")
+    trainer.renew_optimisers(state["resets"])
+    for name, optimiser in _optimisers(trainer).items():
+        network = _networks(trainer)[name.removesuffix("_adam")]
+        _restore_moments(optimiser, network, files[name])
+    return state["progress"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A generator to draw pictures with."""
+
+    generator: Generator
+    """In eval mode on the CPU, float32."""
+    level: int
+    fade: float
+    """Where its training stood: what it draws well."""
+    images: int
+    """Real pictures that the training had shown."""
+    sha256: str
+    """Of the file."""
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Return the averaged generator of a training folder, a checkpoint folder or one safetensors file.
+
+    Raises:
+        CheckpointError: when there is none, or the file is damaged or of something else.
+    """
+    file = _generator_file(path)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            header = json.loads((opened.metadata() or {})["progan-hq"])
+        data = file.read_bytes()
+        shape = _shape(header["shape"])
+        generator = build_generator(shape.architecture, shape=shape)
+        _fill(generator, load(data), file)
+    except (KeyError, TypeError, SafetensorError, ConfigError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{file}: is no generator of a training here ({error}); see `hqdata import`") from error
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error
+    return Snapshot(
+        generator=generator.eval().requires_grad_(False),
+        level=header["level"],
+        fade=header["fade"],
+        images=header["images"],
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def save_generator(file: Path, generator: Generator, *, level: int, fade: float, images: int) -> None:
+    """Write one generator as a safetensors file that says by itself what it is; see `load_snapshot`."""
+    with atomic_path(file) as temporary:
+        save_file(_contiguous(generator.state_dict()), temporary, metadata=_header(generator, level, fade, images))
+
+
+def _generator_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    folder = latest_checkpoint(path) or path
+    file = folder / "average.safetensors"
+    if not file.is_file():
+        raise CheckpointError(
+            f"{path}: holds no checkpoint; give a training's folder, a checkpoint or a .safetensors file"
+        )
+    return file
+
+
+def _networks(trainer: Trainer) -> dict[str, nn.Module]:
+    return {"generator": trainer.generator, "discriminator": trainer.discriminator, "average": trainer.average}
+
+
+def _optimisers(trainer: Trainer) -> dict[str, torch.optim.Optimizer]:
+    return {"generator_adam": trainer.generator_optimiser, "discriminator_adam": trainer.discriminator_optimiser}
+
+
+def _tensors(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
+    """Return everything learned, by file; the moments by their parameter's name, so that no order matters."""
+    tensors = {name: _contiguous(network.state_dict()) for name, network in _networks(trainer).items()}
+    for name, optimiser in _optimisers(trainer).items():
+        names = [key for key, _ in _networks(trainer)[name.removesuffix("_adam")].named_parameters()]
+        tensors[name] = {
+            f"{names[index]}/{field}": torch.as_tensor(value).contiguous()
+            for index, moments in optimiser.state_dict()["state"].items()
+            for field, value in moments.items()
+        }
+    return tensors
+
+
+def _contiguous(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.contiguous() for name, value in values.items()}
+
+
+def _check_finite(tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    for file, values in tensors.items():
+        for name, value in values.items():
+            if not bool(torch.isfinite(value).all()):
+                raise CheckpointError(f"{file}: {name} holds NaN or infinity, so the training is not saved")
+
+
+def _write(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], trainer: Trainer, progress: Mapping[str, Any]
+) -> None:
+    phase, digests = trainer.phase, {}
+    for name, values in tensors.items():
+        file = folder / f"{name}.safetensors"
+        network = _networks(trainer).get(name)
+        metadata = _header(network, phase.level, phase.fade, trainer.images) if isinstance(network, Generator) else None
+        save_file(dict(values), file, metadata=metadata)
+        digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        sync(file)
+    state = {
+        "format": FORMAT,
+        "version": VERSION,
+        "images": trainer.images,
+        "attempt": trainer.attempt,
+        "resets": trainer.resets,
+        "level": phase.level,
+        "fade": phase.fade,
+        "config": trainer.config.to_dict(),
+        "pictures": trainer.pictures.fingerprint,
+        "progress": dict(progress),
+        "files": digests,
+    }
+    (folder / STATE).write_bytes(json_bytes(state))
+    sync(folder / STATE)
+    sync(folder)
+
+
+def _header(generator: Generator, level: int, fade: float, images: int) -> dict[str, str]:
+    shape = dataclasses.asdict(generator.shape)
+    return {"progan-hq": json.dumps({"shape": shape, "level": level, "fade": fade, "images": images})}
+
+
+def _shape(values: dict[str, Any]) -> Shape:
+    return gan_config_from_dict({"networks": values}).networks
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    file = folder / STATE
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{file}: cannot be read ({error}); remove this checkpoint to use an earlier one"
+        ) from error
+    if state.get("format") != FORMAT or state.get("version") != VERSION:
+        raise CheckpointError(
+            f"{file}: is {state.get('format')} version {state.get('version')}, wanted {FORMAT} version {VERSION};"
+            " it was written by another version of this package"
+        )
+    return state
+
+
+def _read_file(folder: Path, name: str, digests: Mapping[str, str]) -> dict[str, Tensor]:
+    file = folder / f"{name}.safetensors"
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest() != digests[name]:
+        raise CheckpointError(
+            f"{file}: does not have the checksum that {STATE} names; remove {folder} to use an earlier one"
+        )
+    return load(data)
+
+
+def _fill(network: nn.Module, values: Mapping[str, Tensor], file: Path) -> None:
+    try:
+        network.load_state_dict(dict(values))
+    except RuntimeError as error:
+        raise CheckpointError(f"{file}: does not fit the networks: {' '.join(str(error).split())}") from error
+
+
+def _restore_moments(optimiser: torch.optim.Optimizer, network: nn.Module, values: Mapping[str, Tensor]) -> None:
+    places = {name: index for index, (name, _) in enumerate(network.named_parameters())}
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in values.items():
+        name, field = key.rsplit("/", 1)
+        moments.setdefault(places[name], {})[field] = value
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})

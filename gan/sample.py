@@ -1,0 +1,84 @@
+"""Pictures out of a generator: latents by seed, uint8 pictures, and sheets to look at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from gan.zoo.progan import Fade, Generator
+
+__all__ = ["generate", "latents_of", "sheet"]
+
+BATCH_PIXELS = 16 * 1024 * 1024
+"""Pictures are made in batches of about this many pixels."""
+
+
+def latents_of(seeds: Sequence[int], width: int) -> Float32[Tensor, "n d"]:
+    """Return one latent for each seed, from the normal distribution; a seed always gives the same one."""
+    rows = [torch.randn(width, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(rows) if rows else torch.empty(0, width)
+
+
+@torch.inference_mode()
+def generate(
+    generator: Generator,
+    latents: Float32[Tensor, "n d"],
+    labels: Float32[Tensor, "n k"] | None = None,
+    *,
+    level: int | None = None,
+    fade: Fade = 1.0,
+) -> UInt8[Tensor, "n c h w"]:
+    """Return stored pictures of the level's own size, on the CPU: x 127.5 + 127.5, rounded and saturated.
+
+    Args:
+        generator: on any device, where the work is done in batches.
+        latents: (n, latent).
+        labels: one-hot rows where the network has labels.
+        level: log2 of the resolution; the last by default.
+        fade: share of the level's own block.
+    """
+    device = next(generator.parameters()).device
+    level = generator.shape.checked_level(level)
+    batch = max(1, min(64, BATCH_PIXELS // math.prod(generator.shape.size(level))))
+    parts = []
+    for start in range(0, len(latents), batch):
+        rows = slice(start, start + batch)
+        named = None if labels is None else labels[rows].to(device)
+        images = generator(latents[rows].to(device), named, level, fade)
+        parts.append((images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
+    if not parts:
+        return torch.empty(0, generator.shape.channels, *generator.shape.size(level), dtype=torch.uint8)
+    return torch.cat(parts)
+
+
+def sheet(
+    images: UInt8[Tensor, "n c h w"], *, columns: int | None = None, height: int | None = None
+) -> UInt8[np.ndarray, "i j 3"]:
+    """Return pictures side by side in rows; grey ones as RGB, alpha left out.
+
+    Args:
+        images: of one size, at least one.
+        columns: pictures in a row; about a square by default.
+        height: pixels that each picture is enlarged to by repeating pixels, a multiple of its own.
+
+    Raises:
+        ValueError: when there is no picture, or `height` is no multiple.
+    """
+    count, _, own, _ = images.shape
+    if count == 0:
+        raise ValueError("a sheet needs at least one picture")
+    times, rest = divmod(height or own, own)
+    if rest or times < 1:
+        raise ValueError(f"height must be a multiple of the pictures' {own}, got {height}")
+    across = columns or math.ceil(math.sqrt(count))
+    rgb = images[:, :3].expand(-1, 3, -1, -1) if images.shape[1] < 3 else images[:, :3]
+    large = rgb.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
+    down = math.ceil(count / across)
+    blank = torch.zeros(down * across - count, *large.shape[1:], dtype=torch.uint8)
+    cells = torch.cat([large, blank]).reshape(down, across, *large.shape[1:])
+    return cells.permute(0, 3, 1, 4, 2).reshape(down * large.shape[2], across * large.shape[3], 3).numpy()

@@ -1,0 +1,174 @@
+"""One step of each network: the terms of its loss on a part of a minibatch, and their gradients.
+
+Each term is summed over its pictures and divided by the whole minibatch, so that parts and processes add up. The terms
+of the discriminator are taken back one after the other, scores first and then the penalty, which halves the memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from gan.config import LossConfig
+from gan.losses import (
+    ADVERSARIAL,
+    drift,
+    full_resolution_factor,
+    gradient_penalty,
+    label_loss,
+    mixtures,
+    zero_centred_penalty,
+)
+from gan.zoo.progan import Discriminator, Fade, Generator
+from hqdata.training.machine import Machine
+
+__all__ = ["Part", "Steps"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a step sees, on the device."""
+
+    latents: Float32[Tensor, "b d"]
+    labels: Float32[Tensor, "b k"] | None
+    """Of the generated pictures."""
+    real: Float[Tensor, "b c h w"]
+    """-1..1; the generator's step looks at them only when the game is relativistic."""
+    real_labels: Float32[Tensor, "b k"] | None
+    shares: Float32[Tensor, " b"]
+    """Where between a real and a generated picture the penalty looks, 0..1."""
+    minibatch: int
+    """Pictures of the whole minibatch."""
+    level: int
+    fade: Fade
+
+    def only(self, places: Int64[Tensor, " p"]) -> Part:
+        """Return some of the pictures, which remain part of the whole minibatch."""
+        rows = {
+            name: value if value is None else value[places.to(value.device)]
+            for name, value in (
+                ("latents", self.latents),
+                ("labels", self.labels),
+                ("real", self.real),
+                ("real_labels", self.real_labels),
+                ("shares", self.shares),
+            )
+        }
+        return dataclasses.replace(self, **rows)
+
+
+class Steps:
+    """The two losses, compiled or not.
+
+    Args:
+        generator: to train.
+        discriminator: to train.
+        loss: the game.
+        machine: device and precision.
+        compiled: run the losses through torch.compile, one graph for each level.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        loss: LossConfig,
+        *,
+        machine: Machine,
+        compiled: bool = False,
+    ) -> None:
+        self._generator, self._discriminator, self._loss, self._machine = generator, discriminator, loss, machine
+        self._game = ADVERSARIAL[loss.adversarial]
+        wrap: Callable[..., Any] = torch.compile if compiled else _as_it_is
+        self._scores = wrap(self._score_terms)
+        self._penalty = wrap(self._penalty_terms)
+        self._answer = wrap(self._generator_terms)
+
+    def discriminator(self, part: Part) -> dict[str, Tensor]:
+        """Add a part's gradients to the discriminator's, and return the terms, for the log, on the device."""
+        with torch.no_grad(), self._machine.autocast():
+            generated = self._generator(part.latents, part.labels, part.level, part.fade).float()
+        terms = self._scores(part, generated)
+        _total(terms, "score").backward()
+        penalties = {}
+        if self._loss.penalty != "none" and self._loss.weight:
+            penalties = self._penalty(part, generated)
+            _total(penalties, "penalty").backward()
+        return {name: value.detach() for name, value in {**terms, **penalties}.items()}
+
+    def generator(self, part: Part) -> dict[str, Tensor]:
+        """Add a part's gradients to the generator's, and return the terms."""
+        self._discriminator.requires_grad_(False)
+        try:
+            terms = self._answer(part)
+            _total(terms, "generator").backward()
+        finally:
+            self._discriminator.requires_grad_(True)
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _score_terms(self, part: Part, generated: Float32[Tensor, "b c h w"]) -> dict[str, Tensor]:
+        with self._machine.autocast():
+            real, real_logits = self._discriminator.judge(part.real, level=part.level, fade=part.fade)
+            fake, fake_logits = self._discriminator.judge(generated, level=part.level, fade=part.fade)
+        each = {
+            "score": self._game.discriminator(real, fake),
+            "score/drift": drift(real, self._loss.drift),
+            "real_score": real,
+            "generated_score": fake,
+        }
+        if part.real_labels is not None and part.labels is not None:
+            guesses = label_loss(real_logits, part.real_labels) + label_loss(fake_logits, part.labels)
+            each["score/labels"] = self._loss.label_weight * guesses
+        return _means(each, part.minibatch)
+
+    def _penalty_terms(self, part: Part, generated: Float32[Tensor, "b c h w"]) -> dict[str, Tensor]:
+        def critic(images: Float[Tensor, "b c h w"]) -> Float32[Tensor, " b"]:
+            with self._machine.autocast():
+                return self._discriminator.judge(images, level=part.level, fade=part.fade)[0]
+
+        loss = self._loss
+        if loss.penalty == "gradient":
+            last = self._discriminator.shape.last_level
+            factor = full_resolution_factor(part.level, last) if loss.norm == "full" else 1.0
+            between = mixtures(part.real, generated, part.shares)
+            each = gradient_penalty(critic, between, weight=loss.weight, target=loss.target, factor=factor)
+        else:
+            each = zero_centred_penalty(critic, part.real, weight=loss.weight)
+            if loss.penalty == "r1+r2":
+                each = each + zero_centred_penalty(critic, generated, weight=loss.weight)
+        return _means({"penalty": each}, part.minibatch)
+
+    def _generator_terms(self, part: Part) -> dict[str, Tensor]:
+        with self._machine.autocast():
+            images = self._generator(part.latents, part.labels, part.level, part.fade)
+            fake, logits = self._discriminator.judge(images, level=part.level, fade=part.fade)
+            real = fake
+            if self._game.generator_needs_reference:
+                real = self._discriminator.judge(part.real, level=part.level, fade=part.fade)[0]
+        each = {"generator": self._game.generator(real, fake)}
+        if part.labels is not None:
+            each["generator/labels"] = self._loss.label_weight * label_loss(logits, part.labels)
+        return _means(each, part.minibatch)
+
+
+def _means(each: Mapping[str, Float32[Tensor, " b"]], minibatch: int) -> dict[str, Tensor]:
+    return {name: values.sum() / minibatch for name, values in each.items()}
+
+
+def _total(terms: Mapping[str, Tensor], name: str) -> Tensor:
+    """Return the sum of a term and its parts, which are called name/..."""
+    total = terms[name]
+    for key, value in terms.items():
+        if key.startswith(f"{name}/"):
+            total = total + value
+    return total
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function

@@ -1,0 +1,225 @@
+"""The training itself: networks, optimisers and what they have seen; one call of `step` is one minibatch.
+
+Everything random comes from `gan.streams`, so the state is complete with weights, optimiser moments and three numbers.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from gan.config import GanConfig
+from gan.data import Feed, prepare
+from gan.ema import decay_for, update_average
+from gan.pictures import Pictures
+from gan.processes import ALONE, Processes, deal
+from gan.schedule import Phase
+from gan.steps import Part, Steps
+from gan.streams import stream
+from gan.zoo.progan import Generator
+from gan.zoo.registry import build_discriminator, build_generator
+from hqdata.settings import ConfigError
+from hqdata.training.machine import Machine
+
+__all__ = ["Trainer"]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+MOST_PARTS = 64
+"""A step is split no further when memory runs out."""
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Networks in training.
+
+    Args:
+        config: of the training.
+        pictures: real ones, at least as large as the largest level.
+        machine: device and precision.
+        processes: which one this is; all must be given the same config and pictures.
+
+    Raises:
+        ConfigError: when the pictures cannot feed the networks, or the minibatches cannot be dealt to the processes.
+    """
+
+    def __init__(
+        self, config: GanConfig, pictures: Pictures, *, machine: Machine, processes: Processes = ALONE
+    ) -> None:
+        _check_pictures(config, pictures)
+        config.check_minibatches(processes.world)
+        self.config, self.pictures, self.machine, self.processes = config, pictures, machine, processes
+        self.images, self.attempt = 0, 0
+        """Real pictures shown, and how often the training was rolled back."""
+        torch.manual_seed(config.training.seed)
+        shape = config.networks
+        self.generator = self._placed(build_generator(shape.architecture, shape=shape))
+        self.discriminator = self._placed(build_discriminator(shape.architecture, shape=shape))
+        processes.spread([*self.generator.parameters(), *self.discriminator.parameters()])
+        self.average: Generator = copy.deepcopy(self.generator).requires_grad_(False)
+        self.renew_optimisers(self.phase.resets)
+        self._feed = Feed(pictures, seed=config.training.seed, mirror=config.training.mirror, device=machine.device)
+        self._steps = Steps(
+            self.generator, self.discriminator, config.loss, machine=machine, compiled=config.training.compile
+        )
+        self._parts = 1
+
+    @property
+    def phase(self) -> Phase:
+        """What holds for the next step."""
+        return self.config.phase(self.images)
+
+    def step(self) -> dict[str, Tensor]:
+        """Show one minibatch to both networks; return the terms of the losses, still on the device."""
+        phase = self.phase
+        if phase.resets != self.resets:
+            self.renew_optimisers(phase.resets)
+        _set_rate(self.generator_optimiser, phase.generator_rate)
+        _set_rate(self.discriminator_optimiser, phase.discriminator_rate)
+        terms: dict[str, Tensor] = {}
+        for repeat in range(self.config.training.critic_steps):
+            whole = self._whole_part(phase, f"critic-{repeat}")
+            terms = self._descend(self._steps.discriminator, whole, self.discriminator, self.discriminator_optimiser)
+            update_average(self.average, self.generator, self._decay(phase))
+            self.images += phase.minibatch
+        whole = self._generator_part(phase, whole)
+        terms |= self._descend(self._steps.generator, whole, self.generator, self.generator_optimiser)
+        return terms
+
+    def close(self) -> None:
+        """End the reading thread."""
+        self._feed.close()
+
+    def renew_optimisers(self, resets: int) -> None:
+        """Forget both optimisers' moments; `resets` says how often that has been done by now."""
+        self.generator_optimiser = self._adam(self.generator)
+        self.discriminator_optimiser = self._adam(self.discriminator)
+        self.resets = resets
+
+    def _adam(self, network: nn.Module) -> torch.optim.Adam:
+        training = self.config.training
+        return torch.optim.Adam(
+            network.parameters(),
+            betas=(float(training.beta1), float(training.beta2)),
+            eps=training.epsilon,
+            fused=self.machine.device == "cuda",
+        )
+
+    def _decay(self, phase: Phase) -> float:
+        return decay_for(phase.minibatch, self.config.training.average_half_life_images)
+
+    def _whole_part(self, phase: Phase, purpose: str) -> Part:
+        """Return this process's part of the next minibatch; the one after it is read meanwhile."""
+        share = self.processes.share(phase.minibatch, self.config.networks.stddev_group)
+        shown = self._feed.take(self.images, phase.minibatch, phase.level, share)
+        following = self.config.phase(self.images + phase.minibatch)
+        self._feed.read_ahead(
+            self.images + phase.minibatch,
+            following.minibatch,
+            following.level,
+            self.processes.share(following.minibatch, self.config.networks.stddev_group),
+        )
+        fade = torch.tensor(phase.fade, device=self.machine.device) if phase.fade < 1.0 else 1.0
+        shares = torch.rand(phase.minibatch, generator=self._stream("shares"))
+        return Part(
+            latents=self._latents(phase, purpose, share),
+            labels=shown.labels,
+            real=prepare(shown.images, shown.mirrored, fade),
+            real_labels=shown.labels,
+            shares=shares[share].to(self.machine.device),
+            minibatch=phase.minibatch,
+            level=phase.level,
+            fade=fade,
+        )
+
+    def _generator_part(self, phase: Phase, seen: Part) -> Part:
+        """Return what the generator is trained on: fresh latents, and labels drawn from the data set's."""
+        share = self.processes.share(phase.minibatch, self.config.networks.stddev_group)
+        labels = None
+        if self.pictures.labels is not None and self.config.networks.labels:
+            chosen = torch.randint(len(self.pictures), (phase.minibatch,), generator=self._stream("labels"))
+            labels = self.pictures.labels[chosen[share]].to(self.machine.device)
+        return Part(
+            latents=self._latents(phase, "generator", share),
+            labels=labels,
+            real=seen.real,
+            real_labels=seen.real_labels,
+            shares=seen.shares,
+            minibatch=phase.minibatch,
+            level=phase.level,
+            fade=seen.fade,
+        )
+
+    def _latents(self, phase: Phase, purpose: str, share: Tensor) -> Tensor:
+        drawn = torch.randn(phase.minibatch, self.config.networks.latent, generator=self._stream(purpose))
+        return drawn[share].to(self.machine.device)
+
+    def _stream(self, purpose: str) -> torch.Generator:
+        return stream(self.config.training.seed, purpose, self.images, self.attempt)
+
+    def _descend(
+        self,
+        terms_of: Callable[[Part], dict[str, Tensor]],
+        whole: Part,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+    ) -> dict[str, Tensor]:
+        """Take one optimiser step, in as many parts as memory asks for; the result is that of one part."""
+        while True:
+            optimiser.zero_grad(set_to_none=True)
+            try:
+                added = [terms_of(part) for part in self._split(whole)]
+                break
+            except torch.OutOfMemoryError:
+                if not self._can_split_further(whole):
+                    raise
+        self.processes.average_gradients(network)
+        optimiser.step()
+        return {name: torch.stack([terms[name] for terms in added]).sum() for name in added[0]}
+
+    def _split(self, whole: Part) -> list[Part]:
+        dealt = deal(len(whole.latents), self.config.networks.stddev_group, self._parts)
+        return [whole] if len(dealt) == 1 else [whole.only(places) for places in dealt]
+
+    def _can_split_further(self, whole: Part) -> bool:
+        parts = self._parts * 2
+        group = min(self.config.networks.stddev_group, len(whole.latents))
+        if parts > MOST_PARTS or len(whole.latents) // group % parts:
+            return False
+        torch.cuda.empty_cache()
+        _LOGGER.warning("out of memory at level %d: each step now runs in %d parts", whole.level, parts)
+        self._parts = parts
+        return True
+
+    def _placed(self, network: Network) -> Network:
+        layout = torch.channels_last if self.machine.device == "cuda" else torch.contiguous_format
+        return network.to(device=self.machine.device, memory_format=layout)  # pyright: ignore[reportCallIssue]
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _check_pictures(config: GanConfig, pictures: Pictures) -> None:
+    shape = config.networks
+    if pictures.channels != shape.channels:
+        raise ConfigError(
+            f"the pictures have {pictures.channels} channels, the networks {shape.channels}; set networks.channels"
+        )
+    if pictures.last_level < shape.last_level:
+        raise ConfigError(
+            f"the pictures have {1 << pictures.last_level} px, the networks {shape.resolution}; set"
+            f" networks.resolution to at most {1 << pictures.last_level}, or build a larger data set"
+        )
+    columns = 0 if pictures.labels is None else pictures.labels.shape[1]
+    if shape.labels != columns:
+        raise ConfigError(f"the pictures have {columns} labels, the networks {shape.labels}; set networks.labels")
+    if len(pictures) < 1:
+        raise ConfigError("there are no pictures to train on")
