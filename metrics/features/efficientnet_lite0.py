@@ -54,6 +54,7 @@ def load(
     running = running or Running(device="cpu")
     read = read_weights(SOURCE, weights or _packaged(), sha256=sha256)
     module = with_weights(EfficientNetLite0, _renamed(read))
+    module.fold()
     return NetworkExtractor(
         module=running.placed(module),
         preparation=PREPARATION,

@@ -94,6 +94,7 @@ def load(
         raise ValueError(f"protocol of {NAME} must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
     read = read_weights(SOURCE, weights, sha256=sha256)
     module = with_weights(lambda: InceptionTrunk(chosen.layer), read)
+    module.fold()
     return NetworkExtractor(
         module=running.placed(module),
         preparation=chosen.preparation,

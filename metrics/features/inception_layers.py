@@ -11,6 +11,7 @@ from collections.abc import Callable
 from jaxtyping import Float32
 from torch import Tensor, cat, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 __all__ = ["CLASSES", "WIDTHS", "InceptionTrunk"]
 
@@ -65,6 +66,12 @@ class InceptionTrunk(nn.Module):
         features = _means(self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(maps))))
         return features, functional.linear(features, self.fc.weight.float())
 
+    def fold(self) -> None:
+        """Multiply every normalisation into its convolution, in place; features stay, to rounding."""
+        for module in self.modules():
+            if isinstance(module, Convolution):
+                module.fold()
+
 
 class Convolution(nn.Module):
     """Convolve, normalise, cut below zero."""
@@ -80,11 +87,16 @@ class Convolution(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(given, made, kernel, stride=stride, padding=padding, bias=False)
-        self.bn = nn.BatchNorm2d(made, eps=BATCH_EPSILON)
+        self.bn: nn.Module = nn.BatchNorm2d(made, eps=BATCH_EPSILON)
 
     def forward(self, maps: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n d i j"]:
         """Return maps of the new width."""
         return functional.relu(self.bn(self.conv(maps)), inplace=True)
+
+    def fold(self) -> None:
+        """Multiply the normalisation into the convolution."""
+        if isinstance(self.bn, nn.BatchNorm2d):
+            self.conv, self.bn = fuse_conv_bn_eval(self.conv, self.bn), nn.Identity()
 
 
 class BlockA(nn.Module):
