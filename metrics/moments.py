@@ -20,7 +20,7 @@ BLOCK = 512
 STRIP = 256
 """Columns whose products are formed at once: only the lower half of the symmetric sum is."""
 ASYMMETRY = 1e-5
-"""Greatest allowed difference of a covariance from its transpose over its greatest entry; float32 leaves 1e-7."""
+"""Greatest allowed difference of a covariance from its transpose over its greatest variance; float32 leaves 1e-7."""
 
 
 class Moments:
@@ -216,14 +216,15 @@ def checked_statistics(
             f" {tuple(matrix.shape)}"
         )
     row = checked_rows(f"the mean of {name}", mean[None])[0]
-    largest = matrix.abs().max()
-    if bool((matrix - matrix.T).abs().max() > ASYMMETRY * largest):
+    largest = matrix.diagonal().abs().max()
+    apart = (matrix - matrix.T).max()
+    if bool(apart > ASYMMETRY * largest):
         raise ValueError(f"the covariance of {name} is not symmetric; give a covariance matrix")
     if bool(matrix.diagonal().min() < -ASYMMETRY * largest):
         raise ValueError(f"the covariance of {name} has a negative variance; give a covariance matrix")
     if row.device != matrix.device:
         raise ValueError(f"the mean of {name} is on {row.device}, the covariance on {matrix.device}; move one of them")
-    return row, (matrix + matrix.T) / 2
+    return row, (matrix + matrix.T) / 2 if bool(apart) else matrix
 
 
 def divisor(count: int, ddof: int) -> int:

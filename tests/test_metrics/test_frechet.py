@@ -117,13 +117,34 @@ def test_sets_without_any_spread_are_as_far_as_their_means():
     assert fid(reference=np.zeros((2, 3)), generated=np.full((2, 3), 2.0)) == 12.0
 
 
-def test_an_ill_conditioned_covariance_agrees_with_its_closed_form():
-    """Spectra of deep features fall by many powers of ten."""
-    var_a, var_b = np.logspace(0, -14, 30), np.logspace(0, -14, 30)[::-1].copy()
+@pytest.mark.parametrize("lowest", [-4, -8, -9, -10, -11, -14])
+def test_an_ill_conditioned_covariance_agrees_with_its_closed_form(lowest: int):
+    """Spectra of deep features fall by many powers of ten; Cholesky's root serves down to 1e-10, eigenvectors below."""
+    var_a, var_b = np.logspace(0, lowest, 30), np.logspace(0, lowest, 30)[::-1].copy()
     turn = np.linalg.qr(features(3, 30, 30))[0]
     expected = oracle.frechet_of_diagonals(np.zeros(30), var_a, np.zeros(30), var_b)
     found = frechet_distance(np.zeros(30), turn * var_a @ turn.T, np.zeros(30), turn * var_b @ turn.T)
-    assert found == pytest.approx(expected, abs=1e-6)
+    assert found == pytest.approx(expected, abs=1e-7)
+
+
+def test_matrices_of_several_strips_agree_with_scipy():
+    a, b = statistics(features(1, 1200, 600)), statistics(features(2, 1200, 600, scale=1.2))
+    assert frechet_distance(*a, *b) == pytest.approx(oracle.frechet(*a, *b), rel=1e-10)
+
+
+def test_singular_matrices_of_several_strips_agree_with_the_rows_own_products():
+    """Eigenvalues that should be 0 are roundings, whose roots are 1e-8 each."""
+    a, b = features(1, 400, 600), features(2, 350, 600, scale=1.2)
+    from_statistics = frechet_distance(*statistics(a), *statistics(b))
+    assert from_statistics == pytest.approx(fid(reference=a, generated=b), rel=1e-8)
+
+
+def test_a_kept_reference_does_not_follow_the_arrays_it_was_made_of():
+    mean, covariance = np.zeros(3), np.eye(3)
+    known = FrechetReference(mean, covariance)
+    mean += 5
+    covariance *= 4
+    assert known.distance(np.zeros(3), np.eye(3)) == 0.0
 
 
 def test_a_kept_reference_gives_the_distance_of_both():
@@ -273,14 +294,13 @@ def test_an_interval_of_alike_sets_does_not_pass_below_zero():
     assert interval.low >= 0
 
 
-@pytest.mark.slow
 def test_an_interval_covers_the_expected_distance_as_often_as_it_says():
-    """Of 300 draws 95 % - 2.6 standard deviations are 91.7 %; the jackknife errs on the safe side."""
-    draws = [(features(2 * i, 200, 4), features(2 * i + 1, 200, 4, scale=1.3, shift=0.3)) for i in range(1000, 1300)]
+    """Of 200 draws 95 % - 2.6 standard deviations are 91 %; the jackknife errs on the safe side."""
+    draws = [(features(2 * i, 200, 4), features(2 * i + 1, 200, 4, scale=1.3, shift=0.3)) for i in range(1000, 1200)]
     expectation = np.mean([fid(reference=a, generated=b) for a, b in draws])
-    intervals = [fid_interval(reference=grouped(a, 20), generated=grouped(b, 20)) for a, b in draws]
+    intervals = [fid_interval(reference=grouped(a, 10), generated=grouped(b, 10)) for a, b in draws]
     covered = np.mean([interval.low <= expectation <= interval.high for interval in intervals])
-    assert 0.917 <= covered <= 0.99
+    assert 0.91 <= covered <= 0.99
 
 
 @pytest.mark.parametrize(
