@@ -7,14 +7,19 @@ which is in docs/precision.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 
-from jaxtyping import Float32, UInt8
+import torch
+from jaxtyping import Float32, Float64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
 __all__ = ["RESIZERS", "resize_antialias", "resize_clean", "resize_pillow", "resize_tf1", "resize_torch"]
+
+PILLOW_BITS = 22
+"""Binary places of Pillow's weights for 8-bit pictures."""
 
 
 def resize_tf1(images: UInt8[Tensor, "n 3 h w"], height: int, width: int) -> Float32[Tensor, "n 3 height width"]:
@@ -44,20 +49,52 @@ def resize_antialias(images: UInt8[Tensor, "n 3 h w"], height: int, width: int) 
 
 def resize_clean(images: UInt8[Tensor, "n 3 h w"], height: int, width: int) -> Float32[Tensor, "n 3 height width"]:
     """Return the pictures as clean-fid does: Pillow's bicubic filter in floats, clipped to 0..255, not rounded."""
-    return _bicubic(images.float(), height, width).clamp_(0, 255)
+    floats = functional.interpolate(
+        images.float(), size=(height, width), mode="bicubic", align_corners=False, antialias=True
+    )
+    return floats.clamp_(0, 255)
 
 
 def resize_pillow(images: UInt8[Tensor, "n 3 h w"], height: int, width: int) -> Float32[Tensor, "n 3 height width"]:
-    """Return the pictures as Pillow's bicubic filter gives uint8 ones: rounded after rows, and again after columns."""
-    if images.device.type == "cpu":
-        return _bicubic(images, height, width).float()
-    rows = _bicubic(images.float(), images.shape[2], width).round_().clamp_(0, 255)
-    return _bicubic(rows, height, width).round_().clamp_(0, 255)
+    """Return what Pillow's bicubic filter makes of uint8 pictures, to the bit and on every device.
+
+    Pillow rounds after the rows and again after the columns, with weights of 22 binary places. Their sums are whole
+    numbers below 2^53, so matrix products in float64 have them exactly, in whatever order they add.
+    """
+    across, down = _pillow_weights(images.shape[3], width), _pillow_weights(images.shape[2], height)
+    made = []
+    for image in images.to("cpu" if images.device.type == "mps" else images.device):
+        rows = _rounded(image.double() @ across.to(image.device).T)
+        made.append(_rounded(down.to(image.device) @ rows).float())
+    return torch.stack(made).to(images.device)
 
 
-def _bicubic(images: Tensor, height: int, width: int) -> Tensor:
-    """Return the convolution with Keys' cubic, a = -0.5, stretched when it shrinks; the uint8 one is Pillow's own."""
-    return functional.interpolate(images, size=(height, width), mode="bicubic", align_corners=False, antialias=True)
+def _rounded(sums: Float64[Tensor, "3 h w"]) -> Float64[Tensor, "3 h w"]:
+    return torch.floor(sums / 2**PILLOW_BITS + 0.5).clamp_(0, 255)
+
+
+@lru_cache(maxsize=64)
+def _pillow_weights(before: int, after: int) -> Float64[Tensor, "after before"]:
+    """Return Keys' cubic with a = -0.5, stretched when it shrinks, cut off at the border; whole numbers of 2^-22."""
+    scale = before / after
+    stretch = max(scale, 1.0)
+    weights = torch.zeros(after, before, dtype=torch.float64)
+    for target in range(after):
+        centre = (target + 0.5) * scale
+        first, end = max(int(centre - 2 * stretch + 0.5), 0), min(int(centre + 2 * stretch + 0.5), before)
+        places = torch.arange(first, end, dtype=torch.float64)
+        near = _keys((places - centre + 0.5) / stretch)
+        whole = near / near.sum() * 2**PILLOW_BITS
+        weights[target, first:end] = torch.trunc(whole + torch.copysign(torch.full_like(whole, 0.5), whole))
+    return weights
+
+
+def _keys(distances: Float64[Tensor, " k"]) -> Float64[Tensor, " k"]:
+    """Return the cubic convolution kernel of Keys 1981, equation 15 (a = -0.5)."""
+    x = distances.abs()
+    inner = (1.5 * x - 2.5) * x * x + 1
+    outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x < 1, inner, torch.where(x < 2, outer, 0.0))
 
 
 Resizer: TypeAlias = Callable[[UInt8[Tensor, "n 3 h w"], int, int], Float32[Tensor, "n 3 height width"]]
