@@ -78,8 +78,8 @@ def one_pass(
         source: the pictures, or this process's part of them.
         consumers: each is given every batch; results do not depend on the batch size beyond rounding.
         device: where the pictures go.
-        batch_size: pictures at a time; "auto" takes 32 on a CPU, and on CUDA what a quarter of a GiB for four holds of
-            the free memory, at most 256.
+        batch_size: pictures at a time; "auto" takes 32 on a CPU, and on CUDA one for each 64 MiB of free memory, at
+            most 256.
         progress: called after each batch with the pictures done and their number, None for a stream.
     """
     place = torch.device(device)
@@ -158,17 +158,16 @@ class NetworkRows:
 
     def _embed(self, images: UInt8[Tensor, "n 3 h w"]) -> Embedding:
         while True:
-            size = self._most or len(images)
+            size = min(self._most or len(images), len(images))
             try:
-                parts = [self.network.embed(images[start : start + size]) for start in range(0, len(images), size)]
-            except torch.OutOfMemoryError as error:
-                if size <= 1:
+                return _joined(
+                    [self.network.embed(images[start : start + size]) for start in range(0, len(images), size)]
+                )
+            except torch.OutOfMemoryError:
+                if size == 1:
                     raise
-                self._most = (min(size, len(images)) + 1) // 2
-                del error
-                torch.cuda.empty_cache()
-                continue
-            return _joined(parts)
+            torch.cuda.empty_cache()  # outside of the handler, whose traceback keeps the failed tensors
+            self._most = (size + 1) // 2
 
 
 def _joined(parts: list[Embedding]) -> Embedding:

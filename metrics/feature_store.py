@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -27,14 +27,16 @@ DTYPES = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
 MAGIC = "progan-hq/features 1"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Stretch:
     """Rows of neighbouring pictures, in memory or at a place of the spill file."""
 
     first: int
     count: int
-    rows: np.ndarray | None
-    offset: int = -1
+    rows: np.ndarray
+    """Empty when they are in the file."""
+    offset: int | None = None
+    """Byte of the file at which they begin."""
 
 
 class FeatureStore:
@@ -68,7 +70,7 @@ class FeatureStore:
         self._folder = folder
         self._stretches: list[_Stretch] = []
         self._bytes_held = 0
-        self._spill: BinaryIO | None = None
+        self._spill: IO[bytes] | None = None
         self._copying: tuple[int, Tensor, torch.cuda.Event] | None = None
 
     def __len__(self) -> int:
@@ -133,11 +135,15 @@ class FeatureStore:
         stretches = self._sorted()
         if self._spill is None:
             return np.concatenate([self._read(s) for s in stretches] or [np.zeros((0, self.width), DTYPES[self.dtype])])
-        whole = self._file()
-        for stretch in stretches:
-            whole.write(np.ascontiguousarray(self._read(stretch)).data)
-        whole.flush()
-        return np.memmap(whole, DTYPES[self.dtype], "r", shape=(len(self), self.width))
+        self._write_out()
+        shape = sum(stretch.count for stretch in stretches), self.width
+        if stretches == self._stretches:  # as they were written
+            return np.memmap(self._spill, DTYPES[self.dtype], "r", shape=shape)
+        with tempfile.TemporaryFile(dir=self._folder, prefix="features-") as whole:
+            for stretch in stretches:
+                whole.write(self._read(stretch).data)
+            whole.flush()
+            return np.memmap(whole, DTYPES[self.dtype], "r", shape=shape)
 
     def tensor(self, device: torch.device | str = "cpu") -> Float[Tensor, "n d"]:
         """Return a copy of all rows on a device, in the order of the pictures."""
@@ -223,27 +229,22 @@ class FeatureStore:
 
     def _write_out(self) -> None:
         """Move the rows in memory to the spill file."""
-        self._spill = self._spill or self._file()
+        if self._spill is None:
+            self._spill = tempfile.TemporaryFile(dir=self._folder, prefix="features-")  # noqa: SIM115 (next line)
+            weakref.finalize(self, self._spill.close)
         self._spill.seek(0, os.SEEK_END)
         for stretch in self._stretches:
-            if stretch.rows is not None:
+            if stretch.offset is None:
                 stretch.offset = self._spill.tell()
                 self._spill.write(np.ascontiguousarray(stretch.rows).data)
-                stretch.rows = None
+                stretch.rows = stretch.rows[:0].copy()
         self._spill.flush()
         self._bytes_held = 0
 
-    def _file(self) -> BinaryIO:
-        """Return an open file without a name, closed with the store."""
-        file = tempfile.TemporaryFile(dir=self._folder, prefix="features-")  # noqa: SIM115 (closed with the store)
-        weakref.finalize(self, file.close)
-        return file  # pyright: ignore[reportReturnType]
-
     def _read(self, stretch: _Stretch) -> np.ndarray:
-        if stretch.rows is not None or self._spill is None:
-            return stretch.rows if stretch.rows is not None else np.zeros((0, self.width), DTYPES[self.dtype])
-        shape = (stretch.count, self.width)
-        return np.memmap(self._spill, DTYPES[self.dtype], "r", stretch.offset, shape)
+        if stretch.offset is None or self._spill is None:
+            return stretch.rows
+        return np.memmap(self._spill, DTYPES[self.dtype], "r", stretch.offset, (stretch.count, self.width))
 
     def _sorted(self) -> list[_Stretch]:
         self._settle()
@@ -263,11 +264,11 @@ def _as_array(rows: ArrayLike) -> np.ndarray:
 
 def _loaded(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            indices, rows = np.arange(len(found)), found
-        else:
-            with found:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                indices, rows = np.arange(len(found)), found
+            else:
                 indices, rows = found["indices"], found["rows"]
     except FileNotFoundError:
         raise

@@ -150,12 +150,14 @@ def _format(data: bytes) -> str:
 
 def _facts(data: bytes, picture: ImageFile.ImageFile) -> PictureFacts:
     width, height = picture.size
+    turned_by_pillow = isinstance(picture, TiffImagePlugin.TiffImageFile)  # at load, and its size before that
+    sideways = _orientation(picture) in SIDEWAYS and not turned_by_pillow
     quality = None
     if isinstance(picture, JpegImagePlugin.JpegImageFile) and picture.quantization:
         quality = estimated_quality(tuple(picture.quantization[min(picture.quantization)]))
     return PictureFacts(
         format=_format(data),
-        size=(width, height) if _orientation(picture) in SIDEWAYS else (height, width),
+        size=(width, height) if sideways else (height, width),
         quality=quality,
         traits=_traits(data, picture),
     )

@@ -8,7 +8,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from metrics.sources.encoded import EncodedPictures
@@ -44,12 +44,8 @@ def from_folder(folder: Path, *, name: str, options: Options) -> EncodedPictures
     Raises:
         NoPictures: when there is none.
     """
-    return _opened_files(
-        [Path(top, file) for top, files in _walk(folder) for file in files],
-        base=folder,
-        name=name,
-        options=options,
-    )
+    files = [Path(top, file) for top, found in _walk(folder) for file in found]
+    return _sorted_files({path.relative_to(folder).as_posix(): path for path in files}, name, options)
 
 
 def from_pattern(pattern: str, *, name: str, options: Options) -> EncodedPictures:
@@ -59,12 +55,7 @@ def from_pattern(pattern: str, *, name: str, options: Options) -> EncodedPicture
         NoPictures: when there is none.
     """
     found = [Path(path) for path in glob.glob(pattern, recursive=True)]  # noqa: PTH207 (absolute patterns)
-    return _opened_files(
-        [path for path in found if path.is_file()],
-        base=Path(),
-        name=name,
-        options=options,
-    )
+    return _sorted_files({path.as_posix(): path for path in found if path.is_file()}, name, options)
 
 
 def from_paths(paths: Sequence[Path], *, name: str, options: Options) -> EncodedPictures:
@@ -129,16 +120,15 @@ def _walk(folder: Path) -> Iterable[tuple[str, list[str]]]:
         yield top, [name for name in files if not name.startswith(".")]
 
 
-def _opened_files(files: Sequence[Path], *, base: Path, name: str, options: Options) -> EncodedPictures:
-    labels = {path: path.relative_to(base).as_posix() for path in files}
-    pictures = sorted((path for path in files if _is_picture(path.name)), key=lambda path: _key(labels[path]))
-    _require_some(name, [labels[path] for path in pictures], list(labels.values()))
+def _sorted_files(files: Mapping[str, Path], name: str, options: Options) -> EncodedPictures:
+    labels = sorted((label for label in files if _is_picture(label)), key=_key)
+    _require_some(name, labels, list(files))
     return EncodedPictures(
         name=name,
-        labels=[labels[path] for path in pictures],
-        read=lambda index: pictures[index].read_bytes(),
+        labels=labels,
+        read=lambda index: files[labels[index]].read_bytes(),
         options=options,
-        notes=_left_out(name, sorted(labels[path] for path in files if not _is_picture(path.name))),
+        notes=_left_out(name, sorted(label for label in files if not _is_picture(label))),
     )
 
 

@@ -217,11 +217,13 @@ def _size_of(images: torch.Tensor) -> tuple[int, int]:
 
 def _distortion(name: str, sizes: dict[tuple[int, int], int], wanted: tuple[int, int]) -> list[str]:
     """Return a note about pictures whose proportions change by more than a pixel's rounding."""
-    changed = sum(
-        count
-        for (height, width), count in sizes.items()
-        if abs(height * wanted[1] - width * wanted[0]) > max(height, width, *wanted)
-    )
+    changed = sum(count for size, count in sizes.items() if not _proportional(size, wanted))
     if not changed:
         return []
     return [f"{name}: {changed} pictures were stretched to other proportions; crop them first if that is not meant"]
+
+
+def _proportional(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Return whether one side follows from the other by the same factor, to the nearest pixel."""
+    rows, columns = wanted[1] * size[0] / size[1], wanted[0] * size[1] / size[0]
+    return abs(rows - wanted[0]) <= 0.5 or abs(columns - wanted[1]) <= 0.5
