@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
@@ -139,12 +140,14 @@ def kernel_sums(
     for rows, columns, block in _cross_blocks(kernel, reference, generated, side):
         across_reference[rows] += block.sum(dim=1)
         across_generated[columns] += block.sum(dim=0)
-    pairs = min(len(reference), len(generated))
-    paired = kernel.block(reference[:pairs, None], generated[:pairs, None])[:, 0, 0]
+    paired = [
+        kernel.block(reference[part, None], generated[part, None])[:, 0, 0]
+        for part in _slices(reference[: len(generated)], side)
+    ]
     return KernelSums(
         reference=_sample_sums(kernel, reference, across_reference, side),
         generated=_sample_sums(kernel, generated, across_generated, side),
-        paired=paired,
+        paired=torch.cat(paired),
     )
 
 

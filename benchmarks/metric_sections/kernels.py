@@ -1,0 +1,129 @@
+"""Kernel discrepancies and neighbourhoods: time against the usual programs, and memory of the largest cases."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from metric_sections.measure import Row, compare
+from oracles.discrepancy import naive_kid
+
+from metrics.discrepancy import cmmd, kid
+from metrics.neighbours import prdc, prdc_left_out
+from metrics.permutations import mmd_test
+
+__all__ = ["rows"]
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    """Yield the table's lines; the largest cases only when there is time."""
+    yield _kid_subsets(500, 20, 100) if quick else _kid_subsets(2000, 100, 1000)
+    if not quick:
+        yield _kid_subsets(10_000, 100, 1000)
+    yield _neighbours(500, 256) if quick else _neighbours(2000, 2048)
+    count = 1000 if quick else 10_000
+    yield _bounded(f"KID of all pairs, {count:,} x {count:,} x 2048", _full_kid, count, 2048)
+    yield _bounded(f"CMMD, {count:,} x {count:,} x 768", _cmmd, count, 768)
+    yield _bounded(f"PRDC, {count:,} x {count:,} x 2048", _prdc, count, 2048)
+    yield _bounded(f"PRDC with all left-out values, {count:,} x {count:,} x 2048", _prdc_left_out, count, 2048)
+    yield _bounded(f"MMD test, 1,000 permutations, {count:,} + {count:,} x 256", _mmd_test, count, 256)
+    if not quick:
+        yield _bounded("CMMD, 100,000 x 100,000 x 64", _cmmd, 100_000, 64)
+
+
+def _pair(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    reference, generated = (rng.standard_normal((count, width), dtype=np.float32) for _ in range(2))
+    return reference, generated * 0.95 + 0.05
+
+
+def _kid_subsets(count: int, subsets: int, size: int) -> Row:
+    reference, generated = _pair(count, 2048)
+    found: dict[str, float] = {}
+
+    def ours() -> None:
+        found["ours"] = kid(reference=reference, generated=generated, subsets=subsets, subset_size=size, seed=2020)[0]
+
+    def theirs() -> None:
+        found["theirs"] = naive_kid(reference, generated, subsets=subsets, size=size, seed=2020)[0]
+
+    row = compare(
+        f"KID, {subsets} subsets of {size:,}, {count:,} + {count:,} x 2048",
+        ours=ours,
+        theirs=theirs,
+        whose="numpy float32, a subset at a time",
+        turns=1,
+    )
+    return _noted(row, f"ours in float64; difference {abs(found['ours'] - found['theirs']):.1e} of {found['ours']:.3g}")
+
+
+def _neighbours(count: int, width: int) -> Row:
+    reference, generated = _pair(count, width)
+    return compare(
+        f"PRDC, {count:,} + {count:,} x {width}",
+        ours=lambda: prdc(reference=reference, generated=generated),
+        theirs=lambda: _whole_matrices(reference.astype(np.float64), generated.astype(np.float64)),
+        whose="numpy float64, whole matrices",
+    )
+
+
+def _whole_matrices(reference: np.ndarray, generated: np.ndarray, k: int = 5) -> tuple[float, ...]:
+    """Return PRDC as it is usually programmed; its products do not decide ties."""
+    within = [np.partition(_squares(rows, rows), k, axis=1)[:, k] for rows in (reference, generated)]
+    across = _squares(reference, generated)
+    inside, recalled = across < within[0][:, None], across < within[1]
+    density = inside.sum() / (k * len(generated))
+    return float(inside.any(0).mean()), float(recalled.any(1).mean()), float(density), float(inside.any(1).mean())
+
+
+def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
+
+
+def _full_kid(reference: np.ndarray, generated: np.ndarray) -> object:
+    return kid(reference=reference, generated=generated, estimator="full")
+
+
+def _cmmd(reference: np.ndarray, generated: np.ndarray) -> object:
+    return cmmd(reference=reference, generated=generated)
+
+
+def _prdc(reference: np.ndarray, generated: np.ndarray) -> object:
+    return prdc(reference=reference, generated=generated)
+
+
+def _prdc_left_out(reference: np.ndarray, generated: np.ndarray) -> object:
+    return prdc_left_out(reference=reference, generated=generated).value
+
+
+def _mmd_test(reference: np.ndarray, generated: np.ndarray) -> object:
+    return mmd_test(reference=reference, generated=generated)
+
+
+def _bounded(what: str, measure: Callable[..., object], count: int, width: int) -> Row:
+    """Return the time of one run in a process of its own, and by how much its peak memory exceeds its rows."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        seconds, grown, value = pool.apply(_measured, (measure, count, width))
+    given = 2 * count * width * 4
+    matrix = 8 * count * count
+    note = f"peak {grown >> 20:,} MB over {given >> 20:,} MB of rows; one matrix has {matrix >> 20:,} MB; {value}"
+    return Row(what=what, ours_s=seconds, theirs="", theirs_s=None, ratio=None, note=note)
+
+
+def _measured(measure: Callable[..., object], count: int, width: int) -> tuple[float, int, str]:
+    torch.set_num_threads(1)
+    reference, generated = _pair(count, width)
+    measure(reference[:100], generated[:100])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.process_time()
+    value = measure(reference, generated)
+    seconds = time.process_time() - start
+    return seconds, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before), str(value)
+
+
+def _noted(row: Row, note: str) -> Row:
+    return Row(what=row.what, ours_s=row.ours_s, theirs=row.theirs, theirs_s=row.theirs_s, ratio=row.ratio, note=note)
