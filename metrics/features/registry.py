@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 import functools
 import hashlib
@@ -88,7 +89,7 @@ def extractor(
                 f" pictures become what {type(network).__name__} was trained on"
             )
         _refuse_protocol(type(network).__name__, protocol)
-        made = _Registered(make=lambda: copy.deepcopy(network), preparation=preparation)
+        made = _Registered(make=lambda: network, preparation=preparation)
         return _wrapped(type(network).__name__, made, weights, sha256=sha256, running=running)
     if not isinstance(network, str):
         raise TypeError(f"network must be a name or a torch.nn.Module, got {type(network).__name__}")
@@ -137,20 +138,21 @@ def _refuse_protocol(name: str, protocol: str | InceptionProtocol) -> None:
 def _wrapped(
     name: str, registered: _Registered, weights: str | Path | None, *, sha256: str, running: Running
 ) -> NetworkExtractor:
+    module = copy.deepcopy(registered.make()).requires_grad_(False)
     if weights is None:
-        module = registered.make().requires_grad_(False)
         digest = _digest(module)
     else:
         source = WeightSource(network=name, files=("its file",), sha256=(), origin="whoever trained it")
         read = read_weights(source, weights, sha256=sha256)
-        module, digest = filled(registered.make(), read), read.sha256
-    placed = running.placed(module)
+        module, digest = filled(module, read), read.sha256
+    plain = dataclasses.replace(running, compile=False)
+    width = _width(plain.placed(module), registered.preparation, plain)
     return NetworkExtractor(
-        module=placed,
+        module=running.placed(module),
         preparation=registered.preparation,
         running=running,
         name=name,
-        width=_width(placed, registered.preparation, running),
+        width=width,
         sha256=digest,
         protocol=f"{name}: {registered.preparation.describe()}, ddof 1, {running.describe()}",
         distance_name=f"FD-{name}",

@@ -23,9 +23,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    noise = torch.randint(0, 256, (2, 3, 60, 83), dtype=torch.uint8, generator=generator)
+    noise = torch.randint(0, 256, (1, 3, 60, 83), dtype=torch.uint8, generator=generator)
     ramp = torch.linspace(0, 255, 83).to(torch.uint8).expand(1, 3, 60, 83)
-    return torch.cat([noise, ramp])
+    return torch.cat([ramp, noise])
 
 
 @pytest.fixture(scope="module")
@@ -71,23 +71,23 @@ SHAPES = {
 
 
 def test_every_layer_has_its_shape_at_299_pixels():
-    with torch.device("meta"):
-        trunk, seen = InceptionTrunk("2048").eval(), {}
-        for name in SHAPES:
-            trunk.get_submodule(name).register_forward_hook(
-                lambda _module, _given, made, name=name: seen.update({name: tuple(made.shape[1:])})
-            )
-        features, logits = trunk(torch.empty(2, 3, 299, 299))
+    trunk, seen = InceptionTrunk("2048").eval(), {}
+    for name in SHAPES:
+        trunk.get_submodule(name).register_forward_hook(
+            lambda _module, _given, made, name=name: seen.update({name: tuple(made.shape[1:])})
+        )
+    with torch.no_grad():
+        features, logits = trunk(torch.zeros(1, 3, 299, 299))
     assert seen == SHAPES
-    assert features.shape == (2, 2048)
-    assert logits.shape == (2, 1008)
+    assert features.shape == (1, 2048)
+    assert logits.shape == (1, 1008)
 
 
 @pytest.mark.parametrize(("layer", "width"), [("64", 64), ("192", 192), ("768", 768), ("spatial", 2023)])
 def test_earlier_layers_give_their_rows_and_no_scores(layer: str, width: int):
-    with torch.device("meta"):
-        features, logits = InceptionTrunk(layer).eval()(torch.empty(2, 3, 299, 299))
-    assert features.shape == (2, width)
+    with torch.no_grad():
+        features, logits = InceptionTrunk(layer).eval()(torch.zeros(1, 3, 299, 299))
+    assert features.shape == (1, width)
     assert logits is None
 
 
@@ -139,10 +139,9 @@ def test_protocols_are_what_they_stand_for():
 
 
 @pytest.mark.parametrize("protocol", ["torch", "clean", "torchmetrics"])
-def test_protocols_differ_away_from_the_networks_size(protocol: str, weights: Path, images: torch.Tensor, tf1):
-    other = extractor("inception-fid", weights=weights, sha256="any", device="cpu", protocol=protocol)
-    assert relative(other.embed(images).features, tf1.embed(images).features) > 1e-2
-    assert other.protocol != tf1.protocol
+def test_protocols_show_the_network_other_pictures(protocol: str, images: torch.Tensor):
+    difference = PROTOCOLS[protocol].preparation(images) - PROTOCOLS["tf1"].preparation(images)
+    assert float(difference.abs().mean()) > 0.03  # some four levels of 255
 
 
 def test_the_protocol_names_all_that_decides_a_row(weights: Path):
