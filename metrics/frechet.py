@@ -154,7 +154,9 @@ def fid_interval(
     """Return a confidence interval of the Fréchet distance from each set's groups, without the rows.
 
     The rows must have been dealt to the groups as `metrics.intervals.group_labels` does. Each group of each set is left
-    out in turn, one distance each; see `metrics.intervals.Interval` for what the interval covers.
+    out in turn, one distance each, about a second at 2048 columns on one core; see `metrics.intervals.Interval` for
+    what the interval covers. In simulations the error was right to a hundredth for full-rank sets that differ; a third
+    too large for two sets of one source, and half too large for sets of fewer rows than columns.
 
     Args:
         reference: moments of at least two groups of real pictures, about equally large.

@@ -125,14 +125,17 @@ class Moments:
                 f"other must be a part of these moments, got {other.count} rows of {other.width} numbers out of"
                 f" {self.count} of {self.width}"
             )
-        if not other.count:
-            return self.from_state_dict(self.state_dict())
         self._fold()
-        part = other.mean.to(self.device)
-        mean = self._mean + (self._mean - part) * (other.count / left)
-        apart = (mean - part) * math.sqrt(left * (other.count / self.count))
-        scatter = self._scatter - other._scatter.to(self.device) - torch.outer(apart, apart)
-        return self.from_state_dict({"width": self.width, "count": left, "mean": mean, "scatter": scatter})
+        other._fold()
+        part = other._mean.to(self.device)
+        rest = Moments(self.width)
+        rest._allocate(self.device)
+        rest._folded = left
+        rest._mean += self._mean + (self._mean - part) * (other.count / left)
+        rest._scatter += self._scatter
+        rest._scatter -= other._scatter.to(self.device)
+        rest._scatter.addr_(rest._mean - part, rest._mean - part, alpha=-left * (other.count / self.count))
+        return rest
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of width, count, mean (d,) and scatter (d, d), for `torch.save` or another process."""

@@ -93,6 +93,14 @@ def test_two_rows_each_have_a_closed_form(width: int):
     assert fid(reference=x, generated=y) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated")
+def test_the_distance_is_pytorch_fids():
+    fid_score = pytest.importorskip("pytorch_fid.fid_score")
+    a, b = statistics(features(1, 300, 64)), statistics(features(2, 300, 64, scale=1.5))
+    assert frechet_distance(*a, *b) == pytest.approx(fid_score.calculate_frechet_distance(*a, *b), rel=1e-10)
+
+
 def test_diagonal_covariances_have_a_closed_form():
     rng = np.random.default_rng(5)
     mean_a, mean_b, var_a, var_b = rng.normal(size=12), rng.normal(size=12), rng.random(12) * 9, rng.random(12)
@@ -278,15 +286,16 @@ def grouped(rows: np.ndarray, groups: int) -> list[Moments]:
     return parts
 
 
-def test_an_interval_from_groups_equals_leaving_out_their_rows():
-    reference, generated, groups = features(1, 90, 4), features(2, 100, 4, scale=1.5), 5
+@pytest.mark.parametrize("width", [4, 300])
+def test_an_interval_from_groups_equals_leaving_out_their_rows(width: int):
+    reference, generated, groups = features(1, 90, width), features(2, 100, width, scale=1.5), 5
     labels_r, labels_g = group_labels(0, 90, groups=5), group_labels(0, 100, groups=5)
-    without_r = [oracle.fid(reference[labels_r != i], generated) for i in range(groups)]
-    without_g = [oracle.fid(reference, generated[labels_g != i]) for i in range(groups)]
+    without_r = [fid(reference=reference[labels_r != i], generated=generated) for i in range(groups)]
+    without_g = [fid(reference=reference, generated=generated[labels_g != i]) for i in range(groups)]
     expected = np.sqrt(4 * np.var(without_r) + 4 * np.var(without_g))
     interval = fid_interval(reference=grouped(reference, 5), generated=grouped(generated, 5))
-    assert interval.standard_error == pytest.approx(expected, rel=1e-7)
-    assert (interval.low + interval.high) / 2 == pytest.approx(oracle.fid(reference, generated), abs=1e-8)
+    assert interval.standard_error == pytest.approx(expected, rel=1e-6)
+    assert (interval.low + interval.high) / 2 == pytest.approx(fid(reference=reference, generated=generated), rel=1e-7)
 
 
 def test_an_interval_of_alike_sets_does_not_pass_below_zero():

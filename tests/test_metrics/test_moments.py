@@ -155,6 +155,22 @@ def test_taking_a_part_away_leaves_the_rest(part: int):
     assert close(rest, rows[part:], tolerance=1e-9)
 
 
+def test_of_many_columns_a_part_can_be_merged_and_taken_away():
+    rows = rows_of(700, 600) / 20
+    moments, part = moments_of(rows[:500]), moments_of(rows[500:])
+    moments.merge(part)
+    assert close(moments, rows)
+    assert close(moments.without(part), rows[:500])
+    assert close(Moments.from_state_dict(moments.without(part).state_dict()), rows[:500])
+
+
+def test_what_is_left_goes_on_counting():
+    rows = rows_of(700, 5)
+    rest = moments_of(rows).without(moments_of(rows[:300]))
+    rest.update(rows[:300])
+    assert close(rest, rows)
+
+
 def test_the_state_survives_saving(tmp_path):
     rows = rows_of(700, 3)
     torch.save(moments_of(rows[:600]).state_dict(), tmp_path / "moments.pt")
@@ -174,8 +190,11 @@ def test_moments_begun_in_inference_mode_go_on_outside():
     rows = rows_of(1300, 3)
     with torch.inference_mode():
         moments = moments_of(rows[:700])
-        part = moments_of(rows[700:900])
-    moments.update(rows[900:])
+        part = moments_of(rows[700:800])
+        part.merge(moments_of(rows[800:1000]))
+        part = part.without(moments_of(rows[700:800]))
+        part.update(rows[700:800])
+    moments.update(rows[1000:])
     moments.merge(part)
     assert close(moments, rows)
 

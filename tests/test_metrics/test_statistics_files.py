@@ -45,13 +45,35 @@ def test_a_saved_reference_gives_the_distance_of_the_features(path: Path):
     assert distance == pytest.approx(fid(reference=reference, generated=generated), abs=1e-10)
 
 
-def test_other_libraries_read_what_we_write(path: Path):
+def test_what_is_read_as_others_read_it_is_what_was_written(path: Path):
     """pytorch-fid and clean-fid take `mu` and `sigma` from np.load without pickles."""
     mean, covariance = statistics()
     save_statistics(path, mean=mean, covariance=covariance, count=50, provenance={"by": "us"})
     with np.load(path) as archive:
         assert np.array_equal(archive["mu"][:], mean)
         assert archive["sigma"][:] == pytest.approx(covariance, abs=1e-16)
+
+
+@pytest.mark.reference
+def test_pytorch_fid_reads_what_we_write(path: Path):
+    fid_score = pytest.importorskip("pytorch_fid.fid_score")
+    mean, covariance = statistics()
+    save_statistics(path, mean=mean, covariance=covariance, count=50, provenance={"by": "us"})
+    mu, sigma = fid_score.compute_statistics_of_path(str(path), None, 50, 4, "cpu")
+    assert np.array_equal(mu, mean)
+    assert sigma == pytest.approx(covariance, abs=1e-16)
+
+
+@pytest.mark.reference
+def test_clean_fid_reads_what_we_write(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """clean-fid finds statistics by name, in its own folder."""
+    features = pytest.importorskip("cleanfid.features")
+    mean, covariance = statistics()
+    save_statistics(path, mean=mean, covariance=covariance, count=50, provenance={"by": "us"})
+    monkeypatch.setattr(features, "check_download_url", lambda **_: str(path))
+    mu, sigma = features.get_reference_statistics("faces", "na", mode="clean", split="custom")
+    assert np.array_equal(mu, mean)
+    assert sigma == pytest.approx(covariance, abs=1e-16)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
