@@ -36,7 +36,7 @@ def checked_rows(name: str, rows: ArrayLike, *, least: int = 1) -> Float64[Tenso
     if not bool(finite.all()):
         row = int(torch.argmin(finite.int()))
         raise ValueError(f"{name} holds NaN or infinity in row {row}; look where it was computed")
-    return tensor.double()
+    return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()  # MPS has no float64
 
 
 def same_width(reference: Float64[Tensor, "n d"], generated: Float64[Tensor, "m e"]) -> None:
