@@ -18,7 +18,10 @@ from hqdata.shards import ShardDataset, open_dataset
 from hqdata.shards.format import MANIFEST_PATH
 from hqdata.shards.index import read_index
 
-__all__ = ["ArrayPictures", "Pictures", "RunPictures"]
+__all__ = ["ArrayPictures", "Pictures", "RunPictures", "one_hot"]
+
+SOME = 1024
+"""Pictures in memory are made smaller so many at a time."""
 
 
 class Pictures(Protocol):
@@ -70,7 +73,7 @@ class RunPictures:
         self._run = run
         self._largest = open_dataset(run, resolution=max(_resolutions(run)))
         self.last_level = self._largest.resolution.bit_length() - 1
-        self.labels = _one_hot(_column(run, label_column, self._largest.ids)) if label_column else None
+        self.labels = one_hot(_column(run, label_column, self._largest.ids)) if label_column else None
         manifest = (run / MANIFEST_PATH).read_bytes()
         self.fingerprint = hashlib.sha256(manifest + (label_column or "").encode()).hexdigest()
 
@@ -113,13 +116,11 @@ class ArrayPictures:
             raise ValueError(f"labels must have a row for each of {len(images)} pictures, got {len(labels)}")
         self.labels = labels
         self.channels = images.shape[1]
-        self._levels = {self.last_level: torch.from_numpy(np.ascontiguousarray(images))}
-        wide = self._levels[self.last_level].float()
-        for level in range(self.last_level - 1, FIRST_LEVEL - 1, -1):
-            wide = torch.nn.functional.avg_pool2d(wide, 2)
-            self._levels[level] = wide.round().clamp(0, 255).to(torch.uint8)
+        self._levels = _smaller(torch.from_numpy(np.ascontiguousarray(images)), self.last_level)
         named = b"" if labels is None else labels.numpy().tobytes()
-        self.fingerprint = hashlib.sha256(images.tobytes() + named).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(images).data)
+        digest.update(named)
+        self.fingerprint = digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self._levels[self.last_level])
@@ -127,6 +128,20 @@ class ArrayPictures:
     def batch(self, indices: Int64[np.ndarray, " b"], level: int) -> UInt8[Tensor, "b c h w"]:
         """Return pictures by index, of a level's own size."""
         return self._levels[level][torch.from_numpy(indices)]
+
+
+def _smaller(images: UInt8[Tensor, "n c h w"], last_level: int) -> dict[int, UInt8[Tensor, "n c i j"]]:
+    """Return the pictures of every level, some at a time, since they are four times as large while they are floats."""
+    levels = {last_level: images}
+    for level in range(last_level - 1, FIRST_LEVEL - 1, -1):
+        n, c, h, w = levels[level + 1].shape
+        levels[level] = torch.empty(n, c, h // 2, w // 2, dtype=torch.uint8)
+    for start in range(0, len(images), SOME):
+        wide = images[start : start + SOME].float()
+        for level in range(last_level - 1, FIRST_LEVEL - 1, -1):
+            wide = torch.nn.functional.avg_pool2d(wide, 2)
+            levels[level][start : start + SOME] = wide.round().clamp(0, 255).to(torch.uint8)
+    return levels
 
 
 def _resolutions(run: Path) -> Sequence[int]:
@@ -149,7 +164,15 @@ def _column(run: Path, name: str, ids: Sequence[str]) -> list[object]:
     return [values[key] for key in ids]
 
 
-def _one_hot(values: Sequence[object]) -> Float32[Tensor, "n k"]:
+def one_hot(values: Sequence[object]) -> Float32[Tensor, "n k"]:
+    """Return one row for each value, with a 1 at the value's place among all, sorted.
+
+    >>> one_hot(["cat", "ant", "cat"]).tolist()
+    [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+
+    Raises:
+        ValueError: when the values cannot be sorted.
+    """
     try:
         kinds = sorted(set(values))  # pyright: ignore[reportArgumentType]
     except TypeError as error:
