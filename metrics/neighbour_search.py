@@ -81,11 +81,12 @@ def ball_radii(
         left_out: how many groups to leave out in turn, 0 for none.
         side: rows of a block; chosen by the device when None, and of no influence on the result.
     """
-    bounds, numbers = _nearest(rows, min(k + SPARE, len(rows) - 1), side)
-    distances, order = _measured(rows, numbers).sort(dim=1)
+    (scaled,) = _scaled_together(rows)
+    least, numbers = _nearest(scaled, min(k + SPARE, len(rows) - 1), side)
+    distances, order = _ranked(rows, scaled, least, numbers, k=k, only_kth=left_out == 0).sort(dim=1)
     radii = _kth_allowed(distances, groups[numbers.gather(1, order)], k, left_out)
     if numbers.shape[1] < len(rows) - 1:
-        known = bounds.amax(dim=1, keepdim=True)  # all rows that were not kept are at least as far
+        known = _lengths(least.amax(dim=1, keepdim=True), scaled)  # rows that were not kept are at least as far
         unsure = ((radii > known) & (radii > 0)).any(dim=1).nonzero()[:, 0]
         for part in unsure.split(max(1, PAIR_BYTES // (32 * len(rows)))):
             radii[part] = _radii_by_all(rows, part, k, groups=groups, left_out=left_out)
@@ -153,13 +154,12 @@ def _decisive(
     for limits in balls.limits[rows].T:
         unsure |= (squares - limits[i]).abs_() <= error + TINY
     places = unsure.nonzero()[:, 0]
-    distances = squares.clamp_(min=0).sqrt_().div_(a.factor)
+    distances = _lengths(squares, a)
     ours, theirs = balls.balls.rows[rows], points.balls.rows[columns]
     if len(places) * DIRECT_SHARE > least.numel():
         distances[places] = exact_distances(ours, theirs)[i[places], j[places]]
-        return distances
-    for part in places.split(max(1, PAIR_BYTES // (16 * ours.shape[1]))):
-        distances[part] = exact_distances(ours[i[part], None], theirs[j[part], None])[:, 0, 0]
+    else:
+        distances[places] = _measured(ours, theirs, i[places], j[places])
     return distances
 
 
@@ -175,14 +175,12 @@ def _no_hits(balls: Balls, points: Balls) -> Hits:
     )
 
 
-def _nearest(
-    rows: Float64[Tensor, "n d"], count: int, side: int | None
-) -> tuple[Float64[Tensor, "n c"], Int64[Tensor, "n c"]]:
-    """Return lower bounds of the distance to the nearest other rows, and their numbers; products serve both ways."""
-    (scaled,) = _scaled_together(rows)
-    bounds = torch.full((len(rows), count), math.inf, dtype=scaled.rows.dtype, device=rows.device)
-    numbers = torch.zeros(len(rows), count, dtype=torch.int64, device=rows.device)
-    places = _slices(rows, side)
+def _nearest(scaled: _Scaled, count: int, side: int | None) -> tuple[Float64[Tensor, "n c"], Int64[Tensor, "n c"]]:
+    """Return the least lower bounds of the squared distance to other rows, and whose; products serve both ways."""
+    size, device = len(scaled.rows), scaled.rows.device
+    bounds = torch.full((size, count), math.inf, dtype=scaled.rows.dtype, device=device)
+    numbers = torch.zeros(size, count, dtype=torch.int64, device=device)
+    places = _slices(scaled.rows, side)
     for position, upper in enumerate(places):
         for lower in places[: position + 1]:
             least = _least(scaled, scaled, upper, lower)
@@ -191,7 +189,7 @@ def _nearest(
             else:
                 _keep_nearest(bounds[lower], numbers[lower], least.T.contiguous(), upper.start)
             _keep_nearest(bounds[upper], numbers[upper], least, lower.start)
-    return bounds.double().clamp_(min=0).sqrt_().div_(scaled.factor), numbers
+    return bounds.double(), numbers
 
 
 def _keep_nearest(
@@ -204,11 +202,42 @@ def _keep_nearest(
     bounds.copy_(both)
 
 
-def _measured(rows: Float64[Tensor, "n d"], numbers: Int64[Tensor, "n c"]) -> Float64[Tensor, "n c"]:
-    """Return the exact distance of each row to those of the given numbers."""
-    step = max(1, PAIR_BYTES // (8 * numbers.shape[1] * rows.shape[1]))
-    parts = zip(rows.split(step), numbers.split(step), strict=True)
-    return torch.cat([exact_distances(part[:, None], rows[chosen])[:, 0] for part, chosen in parts])
+def _ranked(
+    rows: Float64[Tensor, "n d"],
+    scaled: _Scaled,
+    least: Float64[Tensor, "n c"],
+    numbers: Int64[Tensor, "n c"],
+    *,
+    k: int,
+    only_kth: bool,
+) -> Float64[Tensor, "n c"]:
+    """Return distances that are exact wherever they may be the k-th, and lower bounds, in order with these, elsewhere.
+
+    What is surely nearer than the k-th is not measured; nor, when only the k-th is asked for, what is surely farther.
+    """
+    error = (scaled.squares[:, None] + scaled.squares[numbers]).mul_(scaled.slack).add_(TINY)
+    most = least + 2 * error
+    wanted = most >= least.kthvalue(k, dim=1, keepdim=True).values
+    if only_kth:
+        wanted &= least <= most.kthvalue(k, dim=1, keepdim=True).values
+    distances = _lengths(least.clone(), scaled)
+    row, column = wanted.nonzero(as_tuple=True)
+    distances[row, column] = _measured(rows, rows, row, numbers[row, column])
+    return distances
+
+
+def _measured(
+    a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"], i: Int64[Tensor, " p"], j: Int64[Tensor, " p"]
+) -> Float64[Tensor, " p"]:
+    """Return the exact distance of each pair of rows."""
+    step = max(1, PAIR_BYTES // (16 * a.shape[1]))
+    parts = zip(i.split(step), j.split(step), strict=True)
+    return torch.cat([exact_distances(a[one, None], b[other, None])[:, 0, 0] for one, other in parts])
+
+
+def _lengths(squares: Float64[Tensor, "*n"], scaled: _Scaled) -> Float64[Tensor, "*n"]:
+    """Return, in place, roots in the units of the given rows."""
+    return squares.clamp_(min=0).sqrt_().div_(scaled.factor)
 
 
 def _radii_by_all(
