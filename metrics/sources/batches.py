@@ -24,7 +24,7 @@ class Batch:
     """Consecutive pictures of one size."""
 
     images: UInt8[Tensor, "n 3 h w"]
-    """Contiguous, 0..255 RGB."""
+    """Contiguous, 0..255 RGB; perhaps a view of the caller's own memory, so not to be written to."""
     first_index: int
     """Place of the first picture in the whole source, whichever part of it this process has."""
 
@@ -94,7 +94,12 @@ def on_device(batches: Iterator[MixedBatch], device: torch.device | None) -> Ite
     copying = torch.cuda.Stream(device)
     waiting: tuple[MixedBatch, torch.cuda.Event] | None = None
     for batch in batches:
-        copying.wait_stream(torch.cuda.current_stream(device))  # pictures made on the device must be finished
+        if any(group.images.is_cuda for group in batch.groups):  # made there, by work on the current stream
+            if waiting:
+                yield _arrived(*waiting, device)
+            waiting = None
+            yield _moved(batch, device)
+            continue
         with torch.cuda.stream(copying):
             moved = _moved(batch, device)
         done = torch.cuda.Event()

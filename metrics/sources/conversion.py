@@ -74,7 +74,8 @@ class Conversion:
         if isinstance(given, np.ndarray):
             if given.dtype == object or given.dtype.kind not in "biuf":
                 raise TypeError(f"{self._at(index)} must be an array of numbers, got dtype {given.dtype}")
-            given = torch.from_numpy(np.ascontiguousarray(given) if given.flags.writeable else given.copy())
+            given = given.astype(given.dtype.newbyteorder("="), copy=not given.flags.writeable)
+            given = torch.from_numpy(np.ascontiguousarray(given))
         if not isinstance(given, Tensor):
             raise TypeError(
                 f"{self._at(index)} must be an array, a tensor or a PIL picture, got {type(given).__name__}"

@@ -11,7 +11,7 @@
 | colour profile | left aside, as other FID programs do, and told unless it is sRGB |
 | several pictures | the first is taken, and told |
 | float, 32-bit integers, Lab | refused: their range or meaning is not agreed |
-| cut off, damaged, empty | refused |
+| cut off, damaged, empty | refused, also a JPEG that was cut and closed again |
 | more than 100 megapixels | refused by the header, before anything is decoded |
 """
 
@@ -70,6 +70,8 @@ SIGNATURES = (
 )
 """(bytes, where they stand, the format that they mark)."""
 
+END_MARK = b"\xff\xd9"
+"""Of a JPEG."""
 SIDEWAYS = (5, 6, 7, 8)
 ORIENTATION = 0x0112
 """EXIF's tag; its values 5 to 8 exchange height and width."""
@@ -112,6 +114,8 @@ def decode(data: bytes) -> tuple[UInt8[np.ndarray, "h w 3"], PictureFacts]:
         picture = _opened(data)
         facts = _facts(data, picture)
         picture.load()
+        if facts.format == "JPEG" and _lacks_data(data, picture):
+            raise UnreadablePicture("the JPEG file is cut off, though an end mark closes it (its lower part is grey)")
         return _upright(_flat_rgb(picture), _orientation(picture)), facts
 
 
@@ -205,6 +209,23 @@ def _orientation(picture: Image.Image) -> int:
     except Exception:  # Pillow raises many kinds for a broken EXIF block, which must not cost the picture
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _lacks_data(data: bytes, picture: Image.Image) -> bool:
+    """Return whether a JPEG ends in the grey that decoders fill in, and more data before its end mark changes it."""
+    width, height = picture.size
+    last_rows = picture.crop((0, max(0, height - 8), width, height))
+    if any(low != 128 or high != 128 for low, high in _ranges(last_rows)):
+        return False
+    end = data.rfind(END_MARK)
+    with FORMATS["JPEG"](io.BytesIO(data[:end] + b"\x55" * 64 + data[end:])) as longer:
+        return longer.tobytes() != picture.tobytes()
+
+
+def _ranges(picture: Image.Image) -> list[tuple[int, int]]:
+    """Return each channel's least and greatest level."""
+    found = picture.getextrema()
+    return list(found) if isinstance(found[0], tuple) else [found]  # pyright: ignore[reportReturnType]
 
 
 def _flat_rgb(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from PIL import ImageFile
 from torch import Tensor
 
 from metrics.sources.batches import Block
@@ -21,6 +22,10 @@ __all__ = ["EncodedPictures"]
 
 AHEAD_BYTES = 256 * 2**20
 """Decoded pictures that may wait, judged by the first one's size."""
+CUT_FILES_PASS = (
+    "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this process, so files that are cut off are read with grey parts"
+    " instead of being refused; switch it off"
+)
 
 
 class EncodedPictures:
@@ -46,7 +51,7 @@ class EncodedPictures:
         """
         self.name = name
         self.count: int | None = len(labels)
-        self._labels = labels
+        self._labels = [_printable(label) for label in labels]
         self._read = read
         self._num_threads = options.num_threads
         self._skip_unreadable = options.skip_unreadable
@@ -84,7 +89,8 @@ class EncodedPictures:
         found = of_files(self.name, labels, facts)
         copies = same_content(self.name, labels, [self._digests[i] for i in readable])
         skipped = self._skipped([index for index in chosen if index in self._unreadable])
-        return replace(found, notes=(*self._notes, *skipped, *found.notes, *copies))
+        cut = [f"{self.name}: {CUT_FILES_PASS}"] if ImageFile.LOAD_TRUNCATED_IMAGES else []
+        return replace(found, notes=(*self._notes, *cut, *skipped, *found.notes, *copies))
 
     def _decoded(self, index: int) -> UInt8[Tensor, "1 3 h w"] | None:
         try:
@@ -134,3 +140,10 @@ class EncodedPictures:
         except UnreadablePicture:
             return self._num_threads
         return max(self._num_threads, min(2 * size, AHEAD_BYTES // (3 * height * width)))
+
+
+def _printable(label: str) -> str:
+    """Return a name as any terminal and file of text can hold it: bytes that are no text and control signs escaped."""
+    if label.isprintable():
+        return label
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from metrics.sources.ordered import default_threads
 
@@ -19,7 +19,7 @@ class Options:
     limit: int | None = None
     seed: int = 0
     skip_unreadable: bool = False
-    num_threads: int = default_threads()
+    num_threads: int = field(default_factory=default_threads)
     chunk: int = 64
     """Pictures that a generator is asked for at a time."""
 

@@ -83,7 +83,7 @@ class ImageSource:
 
     @property
     def count(self) -> int | None:
-        """Pictures in this source, or in this part of it; None for a stream."""
+        """Pictures in this source, or in this part of it, also those that will be skipped; None for a stream."""
         return None if self._pictures.count is None else len(self._chosen)
 
     @property

@@ -24,6 +24,8 @@ __all__ = ["StackedPictures", "read_npy", "read_npz"]
 
 AHEAD = 2
 """Slices that are read from memory-mapped files before they are needed."""
+HASHED = 16
+"""Pictures in memory at a time while fingerprints are taken."""
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 """Of a zip entry (APPNOTE 4.3.7); its last two numbers are the lengths of name and extra field."""
 
@@ -67,7 +69,7 @@ class StackedPictures:
     def digests(self, chosen: Sequence[int]) -> list[bytes]:
         """Return the sha256 of each picture's values, type, shape and range."""
         digests = []
-        for stack, start, stop in ((s, a, b) for _, s, a, b in _runs(chosen, [len(s) for s in self._stacks], 256)):
+        for _, stack, start, stop in _runs(chosen, [len(stack) for stack in self._stacks], HASHED):
             piece = self._stacks[stack][start:stop]
             array = piece.detach().cpu() if isinstance(piece, Tensor) else np.ascontiguousarray(piece)
             meaning = f"{piece.dtype}{tuple(piece.shape[1:])}{self._value_range}".replace("torch.", "").encode()

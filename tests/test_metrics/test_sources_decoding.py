@@ -183,6 +183,19 @@ def test_a_cut_file_is_refused(kind, share):
         decode(data[: int(share * len(data))])
 
 
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_jpeg_that_was_cut_and_closed_again_is_refused(grey):
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(noise[:, :, 0] if grey else noise, "JPEG")
+    with pytest.raises(UnreadablePicture, match="cut off, though an end mark closes it"):
+        decode(data[: len(data) // 2] + b"\xff\xd9")
+
+
+def test_a_jpeg_with_a_grey_floor_is_whole():
+    picture = np.full((32, 32, 3), 128, np.uint8)
+    np.testing.assert_array_equal(decode(encoded(picture, "JPEG"))[0], picture)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

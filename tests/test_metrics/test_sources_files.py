@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from metrics.sources import NoPictures, UnreadablePicture, open_source
 from metrics.sources.files import natural
@@ -154,6 +154,20 @@ def test_a_picture_left_out_leaves_its_index_free(tmp_path: Path):
 def test_nothing_but_unreadable_files_is_refused(tmp_path: Path):
     with pytest.raises(NoPictures, match="gave no pictures"):
         images_of(open_source(write(tmp_path, {"0.png": b"text"}), skip_unreadable=True))
+
+
+def test_names_that_are_no_text_can_be_printed(tmp_path: Path):
+    (tmp_path / os.fsdecode(b"\xff\x1b[31m.png")).write_bytes(b"text")
+    with pytest.raises(UnreadablePicture) as caught:
+        images_of(open_source(tmp_path))
+    assert "\\udcff\\x1b[31m.png" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_reading_cut_files_as_if_whole_is_told(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    (note,) = open_source(write(tmp_path, {"0.png": png(0)})).notes()
+    assert "LOAD_TRUNCATED_IMAGES is on" in note
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -1,5 +1,6 @@
 """Laws of a source whatever it is made of: batches, parts, choices, sizes, fingerprints."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -187,8 +188,6 @@ def test_a_changed_file_of_equal_length_and_time_changes_the_fingerprint(tmp_pat
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    import os
-
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert open_source(tmp_path).fingerprint() != before
 

@@ -99,6 +99,11 @@ def test_floats_are_mapped_by_the_range_said(dtype):
     assert np.abs(got.numpy().astype(int) - IMAGES).max() <= (dtype == np.float16)  # whose steps near 1 are 1/16 level
 
 
+def test_the_order_of_bytes_does_not_matter():
+    got = images_of(open_source(UNIT.astype(">f4"), value_range=(0, 1)))
+    np.testing.assert_array_equal(got.numpy(), IMAGES)
+
+
 def test_bfloat16_is_mapped_too():
     assert images_of(open_source(torch.from_numpy(UNIT).bfloat16(), value_range=(0, 1))).dtype == torch.uint8
 
