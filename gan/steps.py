@@ -26,9 +26,13 @@ from gan.losses import (
     zero_centred_penalty,
 )
 from gan.zoo.progan import Discriminator, Fade, Generator
+from hqdata.precision import computing_in
 from hqdata.training.machine import Machine
 
 __all__ = ["Part", "Steps"]
+
+MOST_GRAPHS = 64
+"""Compiled of each loss: nine levels, each with and without a fade, and anew when memory asks for smaller parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ class Steps:
         discriminator: to train.
         loss: the game.
         machine: device and precision.
-        compiled: run the losses through torch.compile, one graph for each level.
+        compiled: run the losses through torch.compile, one graph for each level and one more for its fade.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class Steps:
     ) -> None:
         self._generator, self._discriminator, self._loss, self._machine = generator, discriminator, loss, machine
         self._game = ADVERSARIAL[loss.adversarial]
-        wrap: Callable[..., Any] = torch.compile if compiled else _as_it_is
+        wrap: Callable[..., Any] = _compiled if compiled else _as_it_is
         self._scores = wrap(self._score_terms)
         self._penalty = wrap(self._penalty_terms)
         self._answer = wrap(self._generator_terms)
@@ -94,28 +98,34 @@ class Steps:
         """Add a part's gradients to the discriminator's, and return the terms, for the log, on the device."""
         with torch.no_grad(), self._machine.autocast():
             generated = self._generator(part.latents, part.labels, part.level, part.fade).float()
-        terms = self._scores(part, generated)
-        _total(terms, "score").backward()
-        penalties = {}
+        terms = self._descended("score", self._scores, part, generated)
         if self._loss.penalty != "none" and self._loss.weight:
-            penalties = self._penalty(part, generated)
-            _total(penalties, "penalty").backward()
-        return {name: value.detach() for name, value in {**terms, **penalties}.items()}
+            terms |= self._descended("penalty", self._penalty, part, generated)
+        return terms
 
     def generator(self, part: Part) -> dict[str, Tensor]:
         """Add a part's gradients to the generator's, and return the terms."""
         self._discriminator.requires_grad_(False)
         try:
-            terms = self._answer(part)
-            _total(terms, "generator").backward()
+            return self._descended("generator", self._answer, part)
         finally:
             self._discriminator.requires_grad_(True)
+
+    def _descended(self, name: str, terms_of: Callable[..., dict[str, Tensor]], *given: Any) -> dict[str, Tensor]:
+        """Add the gradients of a term and its parts; return all terms without their graphs.
+
+        The machine's precision is entered here, as compiled code cannot do it, and its exact algorithms hold for the
+        way back too: a GPU would else choose others there, so that no two runs were equal.
+        """
+        with computing_in("float32", self._machine.device):
+            with self._machine.autocast():
+                terms = terms_of(*given)
+            _total(terms, name).backward()
         return {name: value.detach() for name, value in terms.items()}
 
     def _score_terms(self, part: Part, generated: Float32[Tensor, "b c h w"]) -> dict[str, Tensor]:
-        with self._machine.autocast():
-            real, real_logits = self._discriminator.judge(part.real, level=part.level, fade=part.fade)
-            fake, fake_logits = self._discriminator.judge(generated, level=part.level, fade=part.fade)
+        real, real_logits = self._discriminator.judge(part.real, level=part.level, fade=part.fade)
+        fake, fake_logits = self._discriminator.judge(generated, level=part.level, fade=part.fade)
         each = {
             "score": self._game.discriminator(real, fake),
             "score/drift": drift(real, self._loss.drift),
@@ -129,8 +139,7 @@ class Steps:
 
     def _penalty_terms(self, part: Part, generated: Float32[Tensor, "b c h w"]) -> dict[str, Tensor]:
         def critic(images: Float[Tensor, "b c h w"]) -> Float32[Tensor, " b"]:
-            with self._machine.autocast():
-                return self._discriminator.judge(images, level=part.level, fade=part.fade)[0]
+            return self._discriminator.judge(images, level=part.level, fade=part.fade)[0]
 
         loss = self._loss
         if loss.penalty == "gradient":
@@ -145,12 +154,11 @@ class Steps:
         return _means({"penalty": each}, part.minibatch)
 
     def _generator_terms(self, part: Part) -> dict[str, Tensor]:
-        with self._machine.autocast():
-            images = self._generator(part.latents, part.labels, part.level, part.fade)
-            fake, logits = self._discriminator.judge(images, level=part.level, fade=part.fade)
-            real = fake
-            if self._game.generator_needs_reference:
-                real = self._discriminator.judge(part.real, level=part.level, fade=part.fade)[0]
+        images = self._generator(part.latents, part.labels, part.level, part.fade)
+        fake, logits = self._discriminator.judge(images, level=part.level, fade=part.fade)
+        real = fake
+        if self._game.generator_needs_reference:
+            real = self._discriminator.judge(part.real, level=part.level, fade=part.fade)[0]
         each = {"generator": self._game.generator(real, fake)}
         if part.labels is not None:
             each["generator/labels"] = self._loss.label_weight * label_loss(logits, part.labels)
@@ -168,6 +176,10 @@ def _total(terms: Mapping[str, Tensor], name: str) -> Tensor:
         if key.startswith(f"{name}/"):
             total = total + value
     return total
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function, fullgraph=True, dynamic=False, recompile_limit=MOST_GRAPHS)
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
