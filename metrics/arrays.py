@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32, Float64, UInt8
 from torch import Tensor
 
-__all__ = ["ArrayLike", "checked_images", "checked_rows", "same_width", "to_uint8"]
+__all__ = ["ArrayLike", "checked_images", "checked_rows", "checked_tensor", "same_width", "to_uint8"]
 
 ArrayLike: TypeAlias = "np.ndarray | Tensor"
 """Either library's array; a tensor's work stays on its device."""
@@ -27,7 +27,7 @@ def checked_rows(name: str, rows: ArrayLike, *, least: int = 1) -> Float64[Tenso
         TypeError: when it is no array of real numbers.
         ValueError: when it is not two-dimensional, too short, or holds NaN or infinity.
     """
-    tensor = _tensor(name, rows)
+    tensor = checked_tensor(name, rows)
     if tensor.ndim != 2 or tensor.shape[1] == 0:
         raise ValueError(f"{name} must have shape (n, d), one row for each picture, got {tuple(tensor.shape)}")
     if len(tensor) < least:
@@ -57,7 +57,7 @@ def checked_images(name: str, images: ArrayLike, *, least: int = 1) -> UInt8[Ten
         TypeError: when they are not uint8: a range is never guessed from a type or a maximum.
         ValueError: when they have another shape than (n, 3, h, w), or are fewer than `least`.
     """
-    tensor = _tensor(name, images)
+    tensor = checked_tensor(name, images)
     if tensor.dtype != torch.uint8:
         raise TypeError(
             f"{name} must be uint8 RGB in 0..255, got {tensor.dtype}; for floats say their range once with"
@@ -83,7 +83,7 @@ def to_uint8(images: ArrayLike, *, value_range: tuple[float, float]) -> UInt8[Te
         TypeError: when the pictures are not float.
         ValueError: when a value is NaN or infinite, or the range is empty.
     """
-    tensor = _tensor("images", images)
+    tensor = checked_tensor("images", images)
     if not tensor.is_floating_point():
         raise TypeError(
             f"images must be float to be mapped from {value_range}, got {tensor.dtype}; uint8 is ready as is"
@@ -98,7 +98,8 @@ def to_uint8(images: ArrayLike, *, value_range: tuple[float, float]) -> UInt8[Te
     return levels.round().clamp(0, 255).to(torch.uint8)
 
 
-def _tensor(name: str, values: ArrayLike) -> Tensor:
+def checked_tensor(name: str, values: ArrayLike) -> Tensor:
+    """Return real numbers of any shape as a tensor, sharing their memory where it can."""
     if isinstance(values, np.ndarray):
         if values.dtype == object or values.dtype.kind not in "biuf":
             raise TypeError(f"{name} must be an array of real numbers, got dtype {values.dtype}")
