@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from hqdata.atomic import atomic_path
+from hqdata.atomic import atomic_path_with_suffix
 
 __all__ = ["SUFFIXES", "VideoError", "check_video_path", "write_video"]
 
@@ -62,13 +62,8 @@ def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], *, fra
         raise ValueError(f"frames_a_second must be above 0 and at most {most:g} for {kind}, got {frames_a_second}")
     checked = _checked(path, frames)
     write = _write_mp4 if kind == ".mp4" else _write_pillow
-    with atomic_path(path) as temporary:
-        named = temporary.with_name(temporary.name + kind)  # both libraries choose the format by the suffix
-        try:
-            write(named, checked, frames_a_second)
-            named.replace(temporary)
-        finally:
-            named.unlink(missing_ok=True)
+    with atomic_path_with_suffix(path) as temporary:
+        write(temporary, checked, frames_a_second)
 
 
 def _checked(path: Path, frames: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
@@ -113,7 +108,7 @@ def _open_mp4(path: Path, width: int, height: int, frames_a_second: float) -> cv
 
 
 def _write_pillow(path: Path, frames: Iterator[np.ndarray], frames_a_second: float) -> None:
-    if path.suffix == ".gif":
+    if path.suffix.lower() == ".gif":
         kind, options = "GIF", {"duration": round(100 / frames_a_second) * 10, "optimize": False}
     else:
         kind, options = "PNG", {"duration": 1000 / frames_a_second}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "json_bytes", "sync", "write_bytes", "write_json"]
+__all__ = ["atomic_path", "atomic_path_with_suffix", "json_bytes", "sync", "write_bytes", "write_json"]
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -40,6 +40,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say where
         raise
+
+
+@contextmanager
+def atomic_path_with_suffix(path: Path) -> Iterator[Path]:
+    """Do as `atomic_path`, with a temporary path of `path`'s own suffix, for libraries that choose a format by it."""
+    with atomic_path(path) as temporary:
+        named = temporary.with_name(temporary.name + path.suffix)
+        try:
+            yield named
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

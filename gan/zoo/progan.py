@@ -164,7 +164,7 @@ class Generator(nn.Module):
     ) -> Float[Tensor, "n m h w"]:
         rows = _with_labels(latents, labels, self.shape)
         height, width = self.shape.base
-        maps = self.dense(self.normalise(rows)).reshape(len(rows), -1, height, width)
+        maps = self.dense(self.normalise(rows)).unflatten(1, (-1, height, width))
         maps = self.normalise(leaky(maps))
         return self.normalise(leaky(self.conv(maps)))
 
@@ -287,7 +287,7 @@ def _with_labels(
         if labels is not None and labels.shape[-1] != 0:
             raise ValueError("this network was built without labels; leave them out")
         return latents
-    if labels is None or labels.shape != (len(latents), shape.labels):
+    if labels is None or labels.shape != (latents.shape[0], shape.labels):
         got = None if labels is None else tuple(labels.shape)
         raise ValueError(f"labels must have shape ({len(latents)}, {shape.labels}), one-hot rows, got {got}")
     return torch.cat([latents, labels.to(latents.dtype)], dim=1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hqdata.atomic import atomic_path, json_bytes, write_bytes, write_json
+from hqdata.atomic import atomic_path, atomic_path_with_suffix, json_bytes, write_bytes, write_json
 
 
 def test_the_file_appears_with_its_content_and_nothing_else(tmp_path: Path):
@@ -42,3 +42,21 @@ def test_equal_values_give_equal_json_bytes(tmp_path: Path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "b.json", {"a": float("nan")})
     assert not (tmp_path / "b.json").exists()
+
+
+def test_a_temporary_path_can_have_the_files_suffix(tmp_path: Path):
+    with atomic_path_with_suffix(tmp_path / "a.png") as temporary:
+        assert temporary.suffix == ".png"
+        temporary.write_text("new")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.png", "new")]
+
+
+def test_an_error_leaves_no_temporary_path_with_a_suffix(tmp_path: Path):
+    def write_half() -> None:
+        with atomic_path_with_suffix(tmp_path / "a.png") as temporary:
+            temporary.write_text("ha")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
