@@ -20,6 +20,9 @@ FORMAT = "metrics-report"
 VERSION = 1
 """Of the JSON; raised when a key changes its meaning."""
 
+SHOWN_S = 0.05
+"""Seconds below which a part's time is not printed."""
+
 Better = Literal["lower", "higher", "neither"]
 
 
@@ -256,5 +259,6 @@ def _number(value: float) -> str:
 
 def _times(report: Report) -> str:
     rate = f"{report.images_per_s:.1f} pictures/s, " if math.isfinite(report.images_per_s) else ""
-    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
-    return f"{rate}{sum(report.seconds.values()):.1f} s on {report.device} ({parts}), seed {report.seed}"
+    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items() if seconds >= SHOWN_S)
+    shown = f" ({parts})" if parts else ""
+    return f"{rate}{sum(report.seconds.values()):.1f} s on {report.device}{shown}, seed {report.seed}"

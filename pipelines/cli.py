@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from pipelines.cli_judge import bench_restoration
+from pipelines.cli_score import score
 from pipelines.cli_train import blend_weights, train_restorer, train_upscaler
 
 __all__ = ["main"]
@@ -89,6 +90,7 @@ cli.add_command(bench_restoration)
 cli.add_command(train_restorer)
 cli.add_command(train_upscaler)
 cli.add_command(blend_weights)
+cli.add_command(score)
 
 
 @cli.command()

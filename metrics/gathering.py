@@ -1,0 +1,186 @@
+"""What one pass over a set keeps of its pictures, for all measures at once; a cache can take each part and give it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from metrics.descriptors import PatchDescriptors, Role
+from metrics.extraction import Consumer, NetworkRows
+from metrics.features.interface import FeatureExtractor
+from metrics.multiscale import Diversity, ms_ssim_diversity
+from metrics.sources.batches import MixedBatch
+
+__all__ = ["Gatherer", "PairGatherer", "PatchGatherer", "RowGatherer"]
+
+PAIRS = 10_000
+"""Karras et al. 2018 compare as many pairs of 20,000 pictures."""
+PAIRS_A_PICTURE = 2
+"""In smaller sets; more add little, since they share pictures."""
+KEPT_BYTES = 2**30
+
+Arrays = dict[str, np.ndarray]
+
+
+class Gatherer(Consumer, Protocol):
+    """A consumer of one pass whose part can be kept in a cache; begins empty."""
+
+    def identity(self) -> dict[str, object]:
+        """Return all that decides its numbers besides the pictures, in JSON's types."""
+        ...
+
+    def arrays(self) -> Arrays:
+        """Return everything kept, for a cache."""
+        ...
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Become what `arrays` was taken from."""
+        ...
+
+
+class RowGatherer:
+    """Rows that a network makes of pictures, in the pictures' order: features, and logits where it has them."""
+
+    def __init__(self, part: str, network: FeatureExtractor) -> None:
+        self.part = part
+        self._network = network
+        self._rows = NetworkRows(part, network)
+
+    def add(self, batch: MixedBatch) -> None:
+        """Run the network on the next pictures."""
+        self._rows.add(batch)
+
+    def features(self) -> Float32[Tensor, "n d"]:
+        """Return all rows, on the network's device."""
+        return self._rows.features.tensor(self._network.device)
+
+    def logits(self) -> Float32[Tensor, "n c"] | None:
+        """Return all logits, on the network's device; None where it has no classifier."""
+        return None if self._rows.logits is None else self._rows.logits.tensor(self._network.device)
+
+    def identity(self) -> dict[str, object]:
+        """Return the network, its weights and all that its protocol names."""
+        network = self._network
+        return {
+            "network": network.name,
+            "sha256": network.sha256,
+            "protocol": network.protocol,
+            "width": network.width,
+        }
+
+    def arrays(self) -> Arrays:
+        """Return the features as they are, float32; a reference's logits are of no use to any measure."""
+        return {"features": self._rows.features.rows()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Become what `arrays` was taken from."""
+        self._rows.features.update(arrays["features"], first_index=0)
+
+
+class PatchGatherer:
+    """Patch descriptors for the sliced Wasserstein distance."""
+
+    part = "patches"
+
+    def __init__(self, role: Role, *, seed: int) -> None:
+        self.descriptors = PatchDescriptors(role, seed=seed)
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the patches' places."""
+        kept = self.descriptors
+        return {
+            "role": kept.role,
+            "seed": kept.seed,
+            "min_size": kept.min_size,
+            "patches_per_image": kept.patches_per_image,
+        }
+
+    def add(self, batch: MixedBatch) -> None:
+        """Cut the patches; all pictures must have one size."""
+        self.descriptors.update(_single_size(batch), first_index=batch.first_index)
+
+    def arrays(self) -> Arrays:
+        """Return the descriptors' state: tensors as arrays, the few settings as JSON."""
+        state = self.descriptors.state_dict()
+        patches = {f"patches_{level}": rows.cpu().numpy() for level, rows in enumerate(state.pop("patches"))}
+        tensors = {name: state.pop(name).cpu().numpy() for name in ("indices", "sums")}
+        return {**patches, **tensors, "settings": np.frombuffer(json.dumps(state).encode(), dtype=np.uint8)}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Become what `arrays` was taken from."""
+        state = json.loads(arrays["settings"].tobytes())
+        levels = sum(name.startswith("patches_") for name in arrays)
+        state["patches"] = [torch.from_numpy(arrays[f"patches_{level}"]) for level in range(levels)]
+        state |= {name: torch.from_numpy(arrays[name]) for name in ("indices", "sums")}
+        self.descriptors = PatchDescriptors.from_state_dict(state)
+
+
+class PairGatherer:
+    """How alike a set's pictures are: MS-SSIM over random pairs of those kept, at most a gibibyte of them.
+
+    Which are kept depends on the seed and their index alone. All are, of a set of up to 20,000 pictures of 128 px.
+    """
+
+    part = "similarities"
+
+    def __init__(self, *, seed: int) -> None:
+        self._seed = seed
+        self._kept: dict[int, Tensor] = {}
+        self._ranks: dict[int, float] = {}
+        self._found: Diversity | None = None
+
+    def add(self, batch: MixedBatch) -> None:
+        """Keep those of the next pictures that are among the lowest ranks; all must have one size."""
+        images = _single_size(batch)
+        for place, image in enumerate(images):
+            index = batch.first_index + place
+            self._ranks[index] = float(np.random.default_rng((self._seed, index)).random())
+            self._kept[index] = image.clone()  # the batch may be the caller's own memory
+        most = max(2, min(2 * PAIRS, KEPT_BYTES // images[0].numel()))
+        for index in sorted(self._kept, key=self._ranks.__getitem__)[most:]:
+            del self._kept[index], self._ranks[index]
+
+    def diversity(self) -> Diversity:
+        """Return the mean over pairs, and its error; the pictures are let go."""
+        if self._found is None:
+            pictures = torch.stack([self._kept[index] for index in sorted(self._kept)])
+            pairs = min(PAIRS, PAIRS_A_PICTURE * len(pictures))
+            self._found = ms_ssim_diversity(pictures, pairs=pairs, seed=self._seed)
+            self._kept.clear()
+        return self._found
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides which pictures are paired."""
+        return {"seed": self._seed, "pairs": PAIRS, "pairs_a_picture": PAIRS_A_PICTURE, "kept_bytes": KEPT_BYTES}
+
+    def arrays(self) -> Arrays:
+        """Return the result alone: it needs nothing of the other set."""
+        found = self.diversity()
+        return {"diversity": np.array([found.mean, found.standard_error, found.pairs])}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Become what `arrays` was taken from."""
+        mean, error, pairs = arrays["diversity"].tolist()
+        self._found = Diversity(mean=mean, standard_error=error, pairs=int(pairs))
+
+
+def _single_size(batch: MixedBatch) -> Tensor:
+    """Return the pictures of a batch, which must all have one size.
+
+    Raises:
+        ValueError: when they have not; the message says what to do.
+    """
+    first, *others = batch.groups
+    if others:
+        sizes = [f"{group.images.shape[2]} x {group.images.shape[3]}" for group in (first, *others)]
+        raise ValueError(
+            f"pictures must have one size for swd and ms_ssim, but there are {' and '.join(sizes[:2])}; resize with"
+            " open_source(..., size=...), or leave these metrics out"
+        )
+    return first.images

@@ -1,0 +1,65 @@
+"""`hqdata score` is `python -m metrics` under the one command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import cli
+
+
+def hqdata_score(*words: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["score", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npz"
+    np.savez(path, np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8))
+    return path
+
+
+def test_help_is_that_of_metrics():
+    answer = hqdata_score("--help")
+    assert answer.exit_code == 0
+    assert "hqdata score" in answer.stdout
+    assert "--metrics" in answer.stdout
+
+
+def test_two_sets_are_compared(pictures: Path):
+    answer = hqdata_score(pictures, pictures, "-m", "swd", "--cache", "none")
+    assert answer.exit_code == 0
+    assert "SWD" in answer.stdout
+
+
+def test_the_other_commands_are_there(tmp_path: Path):
+    answer = hqdata_score("cache", "--folder", tmp_path / "none")
+    assert answer.exit_code == 0
+    assert "0 entries" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["{pictures}"], 2, "GENERATED"),
+        (["{pictures}", "{pictures}", "--frobnicate"], 2, "--frobnicate"),
+        (["{pictures}", "{pictures}", "-m", "fod"], 2, "did you mean 'fid'"),
+        (["{pictures}", "{pictures}", "-m", "cmmd"], 3, "clip"),
+    ],
+    ids=["a set missing", "a strange option", "a strange metric", "weights missing"],
+)
+def test_exit_codes_are_those_of_metrics(pictures: Path, words: list[str], code: int, sentence: str):
+    answer = hqdata_score(*(word.format(pictures=pictures) for word in words))
+    assert answer.exit_code == code
+    assert sentence in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_the_installed_command_exits_with_the_same_code(pictures: Path):
+    command = [sys.executable, "-m", "pipelines.cli", "score", str(pictures), str(pictures), "-m", "cmmd"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 3
+    assert "Traceback" not in answer.stderr
