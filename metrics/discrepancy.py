@@ -92,7 +92,7 @@ def mmd(
         return _mean_of_blocks(fitted, ours, theirs, size=_block_size(ours, theirs, block_size), seed=seed)
     if estimator == "linear":
         return _mean_of_blocks(fitted, ours, theirs, size=2, seed=seed, within="u")
-    return _whole(fitted, ours, theirs, estimator).squared_mmd(estimator)
+    return _whole(fitted, ours, theirs, estimator=estimator).squared_mmd(estimator)
 
 
 def mmd_left_out(
@@ -111,7 +111,7 @@ def mmd_left_out(
         raise ValueError(f"estimator must be one of unbiased, biased, u, got {estimator!r}; others are sums of parts")
     ours, theirs = _checked_sets(reference, generated, least=2 if estimator == "biased" else 3)
     fitted = kernel.fitted(ours, theirs, seed=seed)
-    return _left_out(_whole(fitted, ours, theirs, estimator), estimator)
+    return _left_out(_whole(fitted, ours, theirs, estimator=estimator), estimator)
 
 
 def kid(
@@ -160,7 +160,7 @@ def kid(
     draws = _drawn_subsets(len(ours), len(theirs), subsets=subsets, size=subset_size, seed=seed)
     all_pairs, subset_pairs = (len(ours) + len(theirs)) ** 2 / 2, 3 * subsets * subset_size**2
     measured = _values_by_marks if all_pairs < subset_pairs else _values_by_rows
-    values = measured(KID.fitted(ours, theirs, seed=seed), ours, theirs, draws)
+    values = measured(KID.fitted(ours, theirs, seed=seed), ours, theirs, draws=draws)
     return float(values.mean()), float(values.std(correction=0))
 
 
@@ -187,13 +187,15 @@ def cmmd(*, reference: ArrayLike, generated: ArrayLike) -> float:
         ValueError: when rows are of unequal width, not finite or zero.
     """
     ours, theirs = _unit_rows(reference, generated, least=1)
-    return CMMD_SCALE * _whole(CMMD.fitted(ours, theirs, seed=0), ours, theirs, "biased").squared_mmd("biased")
+    return CMMD_SCALE * _whole(CMMD.fitted(ours, theirs, seed=0), ours, theirs, estimator="biased").squared_mmd(
+        "biased"
+    )
 
 
 def cmmd_left_out(*, reference: ArrayLike, generated: ArrayLike) -> LeftOut:
     """Return `cmmd` and its value without each picture; two rows at least."""
     ours, theirs = _unit_rows(reference, generated, least=2)
-    left = _left_out(_whole(CMMD.fitted(ours, theirs, seed=0), ours, theirs, "biased"), "biased")
+    left = _left_out(_whole(CMMD.fitted(ours, theirs, seed=0), ours, theirs, estimator="biased"), "biased")
     return LeftOut(
         value=CMMD_SCALE * left.value,
         without_reference=[CMMD_SCALE * value for value in left.without_reference],
@@ -220,7 +222,7 @@ def _unit_rows(reference: ArrayLike, generated: ArrayLike, *, least: int) -> lis
     return units
 
 
-def _whole(kernel: Kernel, reference: Tensor, generated: Tensor, estimator: Estimator) -> KernelSums:
+def _whole(kernel: Kernel, reference: Tensor, generated: Tensor, *, estimator: Estimator) -> KernelSums:
     if estimator == "u" and len(reference) != len(generated):
         raise ValueError(
             f'estimator "u" leaves out pairs of rows and needs equally many, got {len(reference)} reference and'
@@ -256,7 +258,7 @@ def _mean_of_blocks(
         torch.from_numpy(rng.permutation(len(rows))[: blocks * size].reshape(blocks, size)).to(rows.device)
         for rows in (reference, generated)
     )
-    return float(_values_by_rows(kernel, reference, generated, (ours, theirs), within).mean())
+    return float(_values_by_rows(kernel, reference, generated, draws=(ours, theirs), estimator=within).mean())
 
 
 def _kid_of_all(reference: ArrayLike, generated: ArrayLike) -> tuple[float, float]:
@@ -275,7 +277,7 @@ def _drawn_subsets(n: int, m: int, *, subsets: int, size: int, seed: int) -> Dra
 
 
 def _values_by_rows(
-    kernel: Kernel, reference: Tensor, generated: Tensor, draws: Draws, estimator: Estimator = "unbiased"
+    kernel: Kernel, reference: Tensor, generated: Tensor, *, draws: Draws, estimator: Estimator = "unbiased"
 ) -> Float64[Tensor, " p"]:
     """Return the estimate of each draw from its own matrices, several draws at a time."""
     size, width = draws[0].shape[1], reference.shape[1]
@@ -283,12 +285,12 @@ def _values_by_rows(
     together = max(1, budget // (8 * size * (2 * width + 4 * size)))
     parts = []
     for ours, theirs in zip(*(draw.to(reference.device).split(together) for draw in draws), strict=True):
-        parts.append(_values_of_batch(kernel, reference[ours], generated[theirs], estimator))
+        parts.append(_values_of_batch(kernel, reference[ours], generated[theirs], estimator=estimator))
     return torch.cat(parts)
 
 
 def _values_of_batch(
-    kernel: Kernel, reference: Float64[Tensor, "p n d"], generated: Float64[Tensor, "p n d"], estimator: Estimator
+    kernel: Kernel, reference: Float64[Tensor, "p n d"], generated: Float64[Tensor, "p n d"], *, estimator: Estimator
 ) -> Float64[Tensor, " p"]:
     totals = []
     for rows in (reference, generated):
@@ -299,7 +301,7 @@ def _values_of_batch(
     return squared_mmd(*totals, across=across.sum(dim=(1, 2)), paired=paired, estimator=estimator)
 
 
-def _values_by_marks(kernel: Kernel, reference: Tensor, generated: Tensor, draws: Draws) -> Float64[Tensor, " p"]:
+def _values_by_marks(kernel: Kernel, reference: Tensor, generated: Tensor, *, draws: Draws) -> Float64[Tensor, " p"]:
     """Return the unbiased estimate of each draw from one pass over the matrices of all rows."""
     size, totals, marks = draws[0].shape[1], [], []
     for rows, draw in zip((reference, generated), draws, strict=True):

@@ -137,7 +137,7 @@ def kernel_sums(
         side: rows of a block; chosen by the device when None. Another side changes the rounding alone.
     """
     across_reference, across_generated = reference.new_zeros(len(reference)), generated.new_zeros(len(generated))
-    for rows, columns, block in _cross_blocks(kernel, reference, generated, side):
+    for rows, columns, block in _cross_blocks(kernel, reference, generated, side=side):
         across_reference[rows] += block.sum(dim=1)
         across_generated[columns] += block.sum(dim=0)
     paired = [
@@ -145,8 +145,8 @@ def kernel_sums(
         for part in _slices(reference[: len(generated)], side)
     ]
     return KernelSums(
-        reference=_sample_sums(kernel, reference, across_reference, side),
-        generated=_sample_sums(kernel, generated, across_generated, side),
+        reference=_sample_sums(kernel, reference, across_reference, side=side),
+        generated=_sample_sums(kernel, generated, across_generated, side=side),
         paired=torch.cat(paired),
     )
 
@@ -180,7 +180,7 @@ def cross_forms(
 ) -> Float64[Tensor, " p"]:
     """Return the sum of k(a_i, b_j) over the rows of each choice, given by equal columns of the two marks."""
     forms = a.new_zeros(chosen_a.shape[1])
-    for rows, columns, block in _cross_blocks(kernel, a, b, side):
+    for rows, columns, block in _cross_blocks(kernel, a, b, side=side):
         forms += (chosen_a[rows].double() * (block @ chosen_b[columns].double())).sum(dim=0)
     return forms
 
@@ -194,7 +194,7 @@ def marked_sums(chosen: Bool[Tensor, "n p"], values: Float64[Tensor, " n"]) -> F
 
 
 def _sample_sums(
-    kernel: Kernel, rows: Float64[Tensor, "n d"], across: Float64[Tensor, " n"], side: int | None
+    kernel: Kernel, rows: Float64[Tensor, "n d"], across: Float64[Tensor, " n"], *, side: int | None
 ) -> SampleSums:
     own, between = kernel.diagonal(rows), rows.new_zeros(len(rows))
     for upper, lower, block in _own_blocks(kernel, rows, side):
@@ -214,7 +214,7 @@ def _own_blocks(kernel: Kernel, rows: Tensor, side: int | None) -> Iterator[Bloc
             yield upper, lower, kernel.block(rows[upper], rows[lower])
 
 
-def _cross_blocks(kernel: Kernel, a: Tensor, b: Tensor, side: int | None) -> Iterator[Block]:
+def _cross_blocks(kernel: Kernel, a: Tensor, b: Tensor, *, side: int | None) -> Iterator[Block]:
     for rows in _slices(a, side):
         for columns in _slices(b, side):
             yield rows, columns, kernel.block(a[rows], b[columns])

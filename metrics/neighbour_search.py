@@ -69,6 +69,18 @@ class _Scaled:
     """Scaled over given length; a power of two."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """One set's balls with what the search needs of them."""
+
+    balls: Balls
+    scaled: _Scaled
+    limits: Float64[Tensor, "n g+1"]
+    """Squared radii in scaled units."""
+    reach: Float[Tensor, " n"]
+    """The greatest of them."""
+
+
 def ball_radii(
     rows: Float64[Tensor, "n d"], k: int, *, groups: Int64[Tensor, " n"], left_out: int = 0, side: int | None = None
 ) -> Balls:
@@ -83,8 +95,8 @@ def ball_radii(
     """
     (scaled,) = _scaled_together(rows)
     least, numbers = _nearest(scaled, min(k + SPARE, len(rows) - 1), side)
-    distances, order = _ranked(rows, scaled, least, numbers, k=k, only_kth=left_out == 0).sort(dim=1)
-    radii = _kth_allowed(distances, groups[numbers.gather(1, order)], k, left_out)
+    distances, order = _ranked(rows, scaled, least, numbers=numbers, k=k, only_kth=left_out == 0).sort(dim=1)
+    radii = _kth_allowed(distances, groups[numbers.gather(1, order)], k=k, left_out=left_out)
     if numbers.shape[1] < len(rows) - 1:
         known = _lengths(least.amax(dim=1, keepdim=True), scaled)  # rows that were not kept are at least as far
         unsure = ((radii > known) & (radii > 0)).any(dim=1).nonzero()[:, 0]
@@ -103,31 +115,27 @@ def ball_hits(ours: Balls, theirs: Balls, *, closed: bool, side: int | None = No
         side: as for `ball_radii`.
     """
     a, b = _scaled_together(ours.rows, theirs.rows)
-    inside, outside = _Side(ours, a), _Side(theirs, b)
+    one, other = _side(ours, a), _side(theirs, b)
     in_ours, in_theirs = _no_hits(ours, theirs), _no_hits(theirs, ours)
     for upper in _slices(ours.rows, side):
         for lower in _slices(theirs.rows, side):
-            least = _least(a, b, upper, lower)
-            _count(in_ours, inside, outside, upper, lower, least=least, closed=closed)
-            _count(in_theirs, outside, inside, lower, upper, least=least.T, closed=closed)
+            least = _least(a, b, rows=upper, columns=lower)
+            _count(in_ours, one, other, rows=upper, columns=lower, least=least, closed=closed)
+            _count(in_theirs, other, one, rows=lower, columns=upper, least=least.T, closed=closed)
     return in_ours, in_theirs
 
 
-class _Side:
-    """One set's balls with what the search needs of them."""
-
-    def __init__(self, balls: Balls, scaled: _Scaled) -> None:
-        self.balls, self.scaled = balls, scaled
-        self.limits: Float64[Tensor, "n g+1"] = (balls.radii * scaled.factor).square_()
-        self.reach = self.limits.amax(dim=1).to(scaled.rows.dtype)
+def _side(balls: Balls, scaled: _Scaled) -> _Side:
+    limits = (balls.radii * scaled.factor).square_()
+    return _Side(balls=balls, scaled=scaled, limits=limits, reach=limits.amax(dim=1).to(scaled.rows.dtype))
 
 
 def _count(
-    hits: Hits, balls: _Side, points: _Side, rows: slice, columns: slice, *, least: Float[Tensor, "a b"], closed: bool
+    hits: Hits, balls: _Side, points: _Side, *, rows: slice, columns: slice, least: Float[Tensor, "a b"], closed: bool
 ) -> None:
     """Add one block's pairs of a ball and a point inside it."""
     i, j = (least <= balls.reach[rows, None]).nonzero(as_tuple=True)
-    distances = _decisive(balls, points, rows, columns, i=i, j=j, least=least)
+    distances = _decisive(balls, points, rows=rows, columns=columns, i=i, j=j, least=least)
     i, j = i + rows.start, j + columns.start
     groups, others = balls.balls.groups[i], points.balls.groups[j]
     for left_out in range(len(hits.pairs)):
@@ -144,7 +152,7 @@ def _count(
 
 
 def _decisive(
-    balls: _Side, points: _Side, rows: slice, columns: slice, *, i: Tensor, j: Tensor, least: Float[Tensor, "a b"]
+    balls: _Side, points: _Side, *, rows: slice, columns: slice, i: Tensor, j: Tensor, least: Float[Tensor, "a b"]
 ) -> Float64[Tensor, " p"]:
     """Return the pairs' distances: exact where the search cannot tell on which side of a radius they are."""
     a, b = balls.scaled, points.scaled
@@ -159,7 +167,7 @@ def _decisive(
     if len(places) * DIRECT_SHARE > least.numel():
         distances[places] = exact_distances(ours, theirs)[i[places], j[places]]
     else:
-        distances[places] = _measured(ours, theirs, i[places], j[places])
+        distances[places] = _measured(ours, theirs, i=i[places], j=j[places])
     return distances
 
 
@@ -183,17 +191,17 @@ def _nearest(scaled: _Scaled, count: int, side: int | None) -> tuple[Float64[Ten
     places = _slices(scaled.rows, side)
     for position, upper in enumerate(places):
         for lower in places[: position + 1]:
-            least = _least(scaled, scaled, upper, lower)
+            least = _least(scaled, scaled, rows=upper, columns=lower)
             if upper == lower:
                 least.fill_diagonal_(math.inf)
             else:
-                _keep_nearest(bounds[lower], numbers[lower], least.T.contiguous(), upper.start)
-            _keep_nearest(bounds[upper], numbers[upper], least, lower.start)
+                _keep_nearest(bounds[lower], numbers[lower], least.T.contiguous(), first=upper.start)
+            _keep_nearest(bounds[upper], numbers[upper], least, first=lower.start)
     return bounds.double(), numbers
 
 
 def _keep_nearest(
-    bounds: Float[Tensor, "n c"], numbers: Int64[Tensor, "n c"], least: Float[Tensor, "n b"], first: int
+    bounds: Float[Tensor, "n c"], numbers: Int64[Tensor, "n c"], least: Float[Tensor, "n b"], *, first: int
 ) -> None:
     """Replace, in place, what is kept by the nearest of it and of the block's columns."""
     values, columns = least.topk(min(bounds.shape[1], least.shape[1]), dim=1, largest=False, sorted=False)
@@ -206,8 +214,8 @@ def _ranked(
     rows: Float64[Tensor, "n d"],
     scaled: _Scaled,
     least: Float64[Tensor, "n c"],
-    numbers: Int64[Tensor, "n c"],
     *,
+    numbers: Int64[Tensor, "n c"],
     k: int,
     only_kth: bool,
 ) -> Float64[Tensor, "n c"]:
@@ -222,12 +230,12 @@ def _ranked(
         wanted &= least <= most.kthvalue(k, dim=1, keepdim=True).values
     distances = _lengths(least.clone(), scaled)
     row, column = wanted.nonzero(as_tuple=True)
-    distances[row, column] = _measured(rows, rows, row, numbers[row, column])
+    distances[row, column] = _measured(rows, rows, i=row, j=numbers[row, column])
     return distances
 
 
 def _measured(
-    a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"], i: Int64[Tensor, " p"], j: Int64[Tensor, " p"]
+    a: Float64[Tensor, "n d"], b: Float64[Tensor, "m d"], *, i: Int64[Tensor, " p"], j: Int64[Tensor, " p"]
 ) -> Float64[Tensor, " p"]:
     """Return the exact distance of each pair of rows."""
     step = max(1, PAIR_BYTES // (16 * a.shape[1]))
@@ -247,11 +255,11 @@ def _radii_by_all(
     distances = exact_distances(rows[part], rows)
     distances[torch.arange(len(part), device=rows.device), part] = math.inf
     distances, order = distances.sort(dim=1)
-    return _kth_allowed(distances, groups[order], k, left_out)
+    return _kth_allowed(distances, groups[order], k=k, left_out=left_out)
 
 
 def _kth_allowed(
-    distances: Float64[Tensor, "n c"], groups: Int64[Tensor, "n c"], k: int, left_out: int
+    distances: Float64[Tensor, "n c"], groups: Int64[Tensor, "n c"], *, k: int, left_out: int
 ) -> Float64[Tensor, "n g+1"]:
     """Return the k-th of the rising distances, of all and then without each group; infinity where they are too few."""
     ended = torch.nn.functional.pad(distances, (0, 1), value=math.inf)
@@ -265,20 +273,23 @@ def _kth_allowed(
 def _scaled_together(*sets: Float64[Tensor, "n d"]) -> list[_Scaled]:
     """Return the sets for the search: about the first one's mean, in float32 where its products are truly float32."""
     centre = sets[0].mean(dim=0)
-    greatest = max(float((rows - centre).abs().max()) for rows in sets)
+    greatest = max(float(torch.maximum(rows.amax(dim=0) - centre, centre - rows.amin(dim=0)).max()) for rows in sets)
     factor = 2.0 ** -math.ceil(math.log2(greatest)) if greatest > 0 else 1.0
     dtype = _search_dtype(sets[0].device)
     # products and rounding to the dtype: d units in the last place, and some for the few sums; Higham 2002, section 3.1
     slack = (sets[0].shape[1] + 32) * torch.finfo(dtype).eps / 2
-    return [_scaled(rows, centre, factor, slack) for rows in sets]
+    return [_scaled(rows, centre, factor=factor, slack=slack) for rows in sets]
 
 
-def _scaled(rows: Float64[Tensor, "n d"], centre: Float64[Tensor, " d"], factor: float, slack: float) -> _Scaled:
-    centred = (rows - centre).mul_(factor)
-    squares = torch.linalg.vecdot(centred, centred)
-    dtype = _search_dtype(rows.device)
-    least = (squares * (1 - slack) - TINY).to(dtype)
-    return _Scaled(rows=centred.to(dtype), squares=squares, least=least, slack=slack, factor=factor)
+def _scaled(rows: Float64[Tensor, "n d"], centre: Float64[Tensor, " d"], *, factor: float, slack: float) -> _Scaled:
+    scaled = torch.empty(rows.shape, dtype=_search_dtype(rows.device), device=rows.device)
+    squares = rows.new_empty(len(rows))
+    for part in _slices(rows, None):
+        centred = (rows[part] - centre).mul_(factor)
+        torch.linalg.vecdot(centred, centred, out=squares[part])
+        scaled[part] = centred
+    least = (squares * (1 - slack) - TINY).to(scaled.dtype)
+    return _Scaled(rows=scaled, squares=squares, least=least, slack=slack, factor=factor)
 
 
 def _search_dtype(device: torch.device) -> torch.dtype:
@@ -287,7 +298,7 @@ def _search_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if exact else torch.float64
 
 
-def _least(a: _Scaled, b: _Scaled, rows: slice, columns: slice) -> Float[Tensor, "a b"]:
+def _least(a: _Scaled, b: _Scaled, *, rows: slice, columns: slice) -> Float[Tensor, "a b"]:
     """Return a lower bound of each squared distance, in scaled units."""
     products = (a.rows[rows] @ b.rows[columns].T).mul_(-2)
     return products.add_(a.least[rows, None]).add_(b.least[columns])

@@ -92,7 +92,7 @@ def precision_recall(*, reference: ArrayLike, generated: ArrayLike, k: int = 3) 
         TypeError: when an argument is no array of real numbers, or k is no whole number.
         ValueError: when rows are of unequal width, not finite, or no more than k.
     """
-    return _two(_searched(reference, generated, k, closed=True, groups=0).whole(), k)
+    return _two(_searched(reference, generated, k=k, closed=True, groups=0).whole(), k)
 
 
 def precision_recall_left_out(
@@ -107,7 +107,7 @@ def precision_recall_left_out(
         groups: parts of each set to leave out in turn.
         seed: of the dealing into groups.
     """
-    found = _searched(reference, generated, k, closed=True, groups=groups, seed=seed)
+    found = _searched(reference, generated, k=k, closed=True, groups=groups, seed=seed)
     return NeighboursLeftOut(
         value=_two(found.whole(), k),
         without_reference=[_two(found.without_reference(group), k) for group in range(groups)],
@@ -117,14 +117,14 @@ def precision_recall_left_out(
 
 def prdc(*, reference: ArrayLike, generated: ArrayLike, k: int = 5) -> Prdc:
     """Return Naeem et al.'s precision, recall, density and coverage; arguments and errors as for `precision_recall`."""
-    return _four(_searched(reference, generated, k, closed=False, groups=0).whole(), k)
+    return _four(_searched(reference, generated, k=k, closed=False, groups=0).whole(), k)
 
 
 def prdc_left_out(
     *, reference: ArrayLike, generated: ArrayLike, k: int = 5, groups: int = GROUPS, seed: int = 0
 ) -> NeighboursLeftOut[Prdc]:
     """Return `prdc` and its values without each group; arguments as for `precision_recall_left_out`."""
-    found = _searched(reference, generated, k, closed=False, groups=groups, seed=seed)
+    found = _searched(reference, generated, k=k, closed=False, groups=groups, seed=seed)
     return NeighboursLeftOut(
         value=_four(found.whole(), k),
         without_reference=[_four(found.without_reference(group), k) for group in range(groups)],
@@ -144,12 +144,14 @@ def expected_coverage(reference_rows: int, generated_rows: int, k: int = 5) -> f
     return 1 - missed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     """Who lies in whose balls, counted with all rows and without each group of them."""
 
-    def __init__(self, reference: Balls, generated: Balls, in_reference: Hits, in_generated: Hits) -> None:
-        self.reference, self.generated = reference, generated
-        self.in_reference, self.in_generated = in_reference, in_generated
+    reference: Balls
+    generated: Balls
+    in_reference: Hits
+    in_generated: Hits
 
     def whole(self) -> Shares:
         """Return precision, recall, mean number of reference balls that a generated row lies in, and coverage."""
@@ -183,7 +185,7 @@ class _Found:
 
 
 def _searched(
-    reference: ArrayLike, generated: ArrayLike, k: int, *, closed: bool, groups: int, seed: int = 0
+    reference: ArrayLike, generated: ArrayLike, *, k: int, closed: bool, groups: int, seed: int = 0
 ) -> _Found:
     if isinstance(k, bool) or not isinstance(k, int):
         raise TypeError(f"k must be a whole number, got {k!r}")
@@ -191,11 +193,13 @@ def _searched(
         raise ValueError(f"k must be at least 1, got {k}")
     ours, theirs = checked_rows("reference", reference), checked_rows("generated", generated)
     same_width(ours, theirs)
-    real, made = _balls("reference", ours, k, groups, seed), _balls("generated", theirs, k, groups, seed)
-    return _Found(real, made, *ball_hits(real, made, closed=closed))
+    real = _balls("reference", ours, k=k, groups=groups, seed=seed)
+    made = _balls("generated", theirs, k=k, groups=groups, seed=seed)
+    in_real, in_made = ball_hits(real, made, closed=closed)
+    return _Found(reference=real, generated=made, in_reference=in_real, in_generated=in_made)
 
 
-def _balls(name: str, rows: Tensor, k: int, groups: int, seed: int) -> Balls:
+def _balls(name: str, rows: Tensor, *, k: int, groups: int, seed: int) -> Balls:
     if groups and len(rows) < 2 * groups:
         raise ValueError(f"{name}: {groups} groups need at least {2 * groups} rows, got {len(rows)}; use fewer groups")
     left = len(rows) - (math.ceil(len(rows) / groups) if groups else 0)

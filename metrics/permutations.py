@@ -71,8 +71,8 @@ def mmd_test(
     ours, theirs = checked_rows("reference", reference, least=2), checked_rows("generated", generated, least=2)
     same_width(ours, theirs)
     pooled = torch.cat([ours, theirs])
-    labels = _labellings(len(ours), len(theirs), permutations, seed).to(pooled.device)
-    values, scale = _statistics(kernel.fitted(ours, theirs, seed=seed), pooled, labels, estimator)
+    labels = _labellings(len(ours), len(theirs), permutations=permutations, seed=seed).to(pooled.device)
+    values, scale = _statistics(kernel.fitted(ours, theirs, seed=seed), pooled, labels, estimator=estimator)
     as_large = int((values[1:] >= values[0] - TIE * scale).sum())
     return MmdTest(
         value=float(values[0]),
@@ -82,7 +82,7 @@ def mmd_test(
     )
 
 
-def _labellings(n: int, m: int, permutations: int, seed: int) -> Bool[Tensor, "n+m p+1"]:
+def _labellings(n: int, m: int, *, permutations: int, seed: int) -> Bool[Tensor, "n+m p+1"]:
     """Return which pooled rows each labelling calls reference; the first column is the labelling observed."""
     rng = np.random.default_rng(seed)
     labels = np.zeros((permutations + 1, n + m), dtype=bool)
@@ -93,7 +93,7 @@ def _labellings(n: int, m: int, permutations: int, seed: int) -> Bool[Tensor, "n
 
 
 def _statistics(
-    kernel: Kernel, pooled: Float64[Tensor, "n d"], labels: Bool[Tensor, "n p"], estimator: Estimator
+    kernel: Kernel, pooled: Float64[Tensor, "n d"], labels: Bool[Tensor, "n p"], *, estimator: Estimator
 ) -> tuple[Float64[Tensor, " p"], float]:
     """Return each labelling's squared discrepancy, and the size of the terms that it is the difference of."""
     own = kernel.diagonal(pooled)
