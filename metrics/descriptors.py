@@ -32,7 +32,7 @@ PATCHES = 128
 """Patches of each picture and level."""
 BLOCK = 64
 """Pictures stored together, whatever batches they came in."""
-CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
+CHUNK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
 """Of finest float32 level filtered at once: a core's cache, or enough to fill a GPU."""
 
 
