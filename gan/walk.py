@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TypeAlias
 
+import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-__all__ = ["smoothed_walk", "walk_between"]
+from gan.sample import generate, sheet
+from gan.zoo.progan import Generator
+
+__all__ = ["draw_walk", "smoothed_walk", "walk_between"]
 
 NARROWEST = 0.125
 """Gaussians below this reach no neighbouring frame: SciPy cuts them at four standard deviations."""
@@ -76,6 +81,31 @@ def walk_between(latents: Float32[Tensor, "k d"], frames_each: int) -> _Walk:
     ends = torch.where(angles[:, None] > 1e-6, torch.sin(way) / safe, torch.stack([1 - shares, shares])[:, None])
     steps = ends[0][:, :, None] * here[:, None] + ends[1][:, :, None] * there[:, None]
     return _on_the_sphere(steps.reshape(-1, 1, latents.shape[1]))
+
+
+def draw_walk(
+    generator: Generator,
+    walk: _Walk,
+    labels: Float32[Tensor, "n k"] | None = None,
+    *,
+    level: int | None = None,
+    fade: float = 1.0,
+    columns: int | None = None,
+    height: int | None = None,
+) -> Iterator[UInt8[np.ndarray, "i j 3"]]:
+    """Yield a sheet of pictures for each frame of a walk, one picture for each walker.
+
+    Args:
+        generator: on any device.
+        walk: latents.
+        labels: one-hot rows, one for each walker, where the network has labels.
+        level: log2 of the resolution; the last by default.
+        fade: share of the level's own block.
+        columns: pictures in a row; about a square by default.
+        height: pixels that each picture is enlarged to; see `gan.sample.sheet`.
+    """
+    for latents in walk:
+        yield sheet(generate(generator, latents, labels, level=level, fade=fade), columns=columns, height=height)
 
 
 def _on_the_sphere(latents: Tensor) -> _Walk:
