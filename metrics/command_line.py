@@ -249,11 +249,15 @@ def _words(text: str) -> list[str]:
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | None]:
     """Yield what prints "reference 320/2000" over itself on a terminal; nothing where stderr is a file."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not _on_terminal():
         yield None
         return
     yield _show
     click.echo(f"\r{'':<40}\r", nl=False, err=True)
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty()
 
 
 def _show(part: str, done: int, total: int | None) -> None:

@@ -125,7 +125,7 @@ class _Side:
         """Read what the plan needs, the reference through the cache."""
         if self.source is None:
             return
-        gatherers = _gatherers(plan, self.role)
+        gatherers = _gatherers(plan, self.role, self.count)
         if self.role == "reference":
             self.count, found = reader.recall(self.source, gatherers, store)
             self.from_cache = tuple(found)
@@ -152,7 +152,7 @@ def _known(reference: object, statistics: SavedStatistics | None, plan: Plan) ->
     return _Side(role="reference", name=name, source=None, count=statistics.count, warnings=tuple(warnings))
 
 
-def _gatherers(plan: Plan, role: Role) -> list[Gatherer]:
+def _gatherers(plan: Plan, role: Role, count: int | None) -> list[Gatherer]:
     needed = plan.needs(role)
     gatherers: list[Gatherer] = []
     if plan.network is not None and needed & {"features", "logits"}:
@@ -160,7 +160,7 @@ def _gatherers(plan: Plan, role: Role) -> list[Gatherer]:
     if plan.clip is not None and "clip" in needed:
         gatherers.append(RowGatherer("clip", plan.clip))
     if "patches" in needed:
-        gatherers.append(PatchGatherer(role, seed=plan.seed))
+        gatherers.append(PatchGatherer(role, seed=plan.seed, expected=count))
     if "similarities" in needed:
         gatherers.append(PairGatherer(seed=plan.seed))
     return gatherers

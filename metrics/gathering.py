@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -24,6 +25,8 @@ PAIRS = 10_000
 PAIRS_A_PICTURE = 2
 """In smaller sets; more add little, since they share pictures."""
 KEPT_BYTES = 2**30
+PATCHED_IN_MEMORY = 15_000
+"""Pictures whose patches are held in memory, 2.3 GB at four levels; those of more go to files and are not cached."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -35,8 +38,8 @@ class Gatherer(Consumer, Protocol):
         """Return all that decides its numbers besides the pictures, in JSON's types."""
         ...
 
-    def arrays(self) -> Arrays:
-        """Return everything kept, for a cache."""
+    def arrays(self) -> Arrays | None:
+        """Return everything kept, for a cache; None where it is too much to be held twice."""
         ...
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -84,12 +87,14 @@ class RowGatherer:
 
 
 class PatchGatherer:
-    """Patch descriptors for the sliced Wasserstein distance."""
+    """Patch descriptors for the sliced Wasserstein distance, in files where a large set is expected."""
 
     part = "patches"
 
-    def __init__(self, role: Role, *, seed: int) -> None:
-        self.descriptors = PatchDescriptors(role, seed=seed)
+    def __init__(self, role: Role, *, seed: int, expected: int | None) -> None:
+        self._in_memory = expected is not None and expected <= PATCHED_IN_MEMORY
+        folder = None if self._in_memory else tempfile.gettempdir()
+        self.descriptors = PatchDescriptors(role, seed=seed, folder=folder)
 
     def identity(self) -> dict[str, object]:
         """Return what decides the patches' places."""
@@ -105,8 +110,10 @@ class PatchGatherer:
         """Cut the patches; all pictures must have one size."""
         self.descriptors.update(_single_size(batch), first_index=batch.first_index)
 
-    def arrays(self) -> Arrays:
+    def arrays(self) -> Arrays | None:
         """Return the descriptors' state: tensors as arrays, the few settings as JSON."""
+        if not self._in_memory:
+            return None
         state = self.descriptors.state_dict()
         patches = {f"patches_{level}": rows.cpu().numpy() for level, rows in enumerate(state.pop("patches"))}
         tensors = {name: state.pop(name).cpu().numpy() for name in ("indices", "sums")}

@@ -118,7 +118,11 @@ class SetReader:
 
     def _store(self, gatherer: Gatherer, content: str, count: int, cache: ReferenceCache) -> None:
         """Keep a part for the next run; a cache that cannot be written costs time, not the result."""
-        arrays = {**gatherer.arrays(), COUNT: np.array(count)}
+        kept = gatherer.arrays()
+        if kept is None:
+            self.notes.append(f"{gatherer.part} of the reference are too many to be cached")
+            return
+        arrays = {**kept, COUNT: np.array(count)}
         try:
             if not cache.store(self._identity(gatherer, content), arrays):
                 size = sum(array.nbytes for array in arrays.values()) / 2**30

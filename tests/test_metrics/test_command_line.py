@@ -193,6 +193,22 @@ def test_as_a_module_nothing_but_results_is_on_stdout(folders: list[str], tmp_pa
     assert json.loads(answer.stdout)["figures"][0]["metric"] == "swd"
 
 
+def test_progress_goes_to_a_terminal_on_stderr(monkeypatch: pytest.MonkeyPatch, folders: list[str]):
+    monkeypatch.setattr("metrics.command_line._on_terminal", lambda: True)
+    answer = metrics(*folders, "-m", "fid", *NETWORK, "--json", "-")
+    assert "reference 30/30" in answer.stderr
+    assert json.loads(answer.stdout)
+    assert "reference" not in metrics(*folders, "-m", "fid", *NETWORK, "--quiet").stderr
+
+
+def test_importing_the_room_loads_neither_networks_nor_downloaders():
+    code = "import sys, metrics\nprint(' '.join(sys.modules))"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not loaded & {"torch", "dask", "distributed", "hqdata", "gan", "pipelines", "requests", "urllib.request"}
+
+
 def test_arrays_of_statistics_work_without_pictures(tmp_path: Path, folders: list[str]):
     np.savez(tmp_path / "foreign.npz", mu=np.zeros(48), sigma=np.eye(48))
     answer = metrics(str(tmp_path / "foreign.npz"), folders[1], "-m", "fid", *NETWORK)

@@ -202,6 +202,14 @@ def test_a_cache_that_cannot_be_written_costs_no_result(tmp_path: Path):
     assert report.figures == measured(metrics=["fid"]).figures
 
 
+def test_patches_of_a_large_set_lie_in_files_and_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    expected = measured(metrics=["swd"], **FEW)["swd"].value
+    monkeypatch.setattr("metrics.gathering.PATCHED_IN_MEMORY", 10)
+    report = measured(metrics=["swd"], cache=tmp_path, **FEW)
+    assert report["swd"].value == expected
+    assert any("patches of the reference are too many" in note for note in report.notes)
+
+
 def test_a_statistics_file_gives_the_fid_of_its_pictures(tmp_path: Path):
     write_statistics(REFERENCE, tmp_path / "ref.npz", extractor=small_extractor())
     report = measured(reference=tmp_path / "ref.npz", ci=0.95)
