@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hqdata.atomic import write_bytes
 
@@ -23,12 +24,16 @@ class RunLog:
         path: of the file; created where missing.
         images: shown before this process began.
         seconds: spent before this process began.
+        unfinished: what `unfinished` was then, so that the next line's means are those of a run without a break.
     """
 
-    def __init__(self, path: Path, *, images: int = 0, seconds: float = 0.0) -> None:
+    def __init__(
+        self, path: Path, *, images: int = 0, seconds: float = 0.0, unfinished: Mapping[str, Any] | None = None
+    ) -> None:
         self._path, self._earlier_s, self._begun_s = path, seconds, time.monotonic()
-        self._values: dict[str, list[float]] = {}
-        self._interval = (images, seconds)
+        begun = unfinished or {"images": images, "seconds": seconds, "sums": {}}
+        self._interval: tuple[int, float] = (begun["images"], begun["seconds"])
+        self._sums: dict[str, tuple[float, int]] = {name: (total, n) for name, (total, n) in begun["sums"].items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, b"".join(line for line in _lines(path) if _images(line) <= images))
 
@@ -36,6 +41,12 @@ class RunLog:
     def seconds(self) -> float:
         """Of training so far, in all processes."""
         return self._earlier_s + time.monotonic() - self._begun_s
+
+    @property
+    def unfinished(self) -> dict[str, Any]:
+        """What has been added since the last line, as JSON values: sums and counts, and when that line was written."""
+        images, seconds = self._interval
+        return {"images": images, "seconds": seconds, "sums": {name: list(pair) for name, pair in self._sums.items()}}
 
     def add(self, terms: Mapping[str, float]) -> None:
         """Take in the values of one step.
@@ -49,18 +60,19 @@ class RunLog:
                     f"{self._path.parent}: {name} has become {value}; begin a run with a lower rate,"
                     " the last saved state is from before that"
                 )
-            self._values.setdefault(name, []).append(value)
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + value, count + 1)
 
     def write(self, images: int, figures: Mapping[str, float] | None = None) -> dict[str, float]:
         """Append the means since the last line and figures of this moment, and return them all."""
         now_s = self.seconds
         shown, passed_s = images - self._interval[0], now_s - self._interval[1]
-        means = {name: _rounded(math.fsum(values) / len(values)) for name, values in self._values.items()}
+        means = {name: _rounded(total / count) for name, (total, count) in self._sums.items()}
         line = {"images": images, "seconds": _rounded(now_s), "images_per_second": _rounded(shown / passed_s), **means}
         line |= {name: _rounded(value) for name, value in (figures or {}).items()}
         with self._path.open("a", encoding="ascii") as file:
             file.write(json.dumps(line) + "\n")
-        self._values, self._interval = {}, (images, now_s)
+        self._sums, self._interval = {}, (images, now_s)
         return line
 
 

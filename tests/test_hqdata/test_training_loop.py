@@ -226,6 +226,21 @@ def test_a_resumed_log_drops_what_was_never_saved(tmp_path):
     assert lines[-1]["seconds"] >= 5.0
 
 
+def test_a_log_resumed_between_two_lines_writes_the_means_of_one_without_a_break(tmp_path):
+    def means(*breaks):
+        path = tmp_path / f"{len(breaks)}.jsonl"
+        log = RunLog(path)
+        for images in range(1, 9):
+            log.add({"error": 0.1 * images, **({"gan": 3.0} if images > 2 else {})})
+            if images in breaks:
+                log = RunLog(path, images=images, unfinished=json.loads(json.dumps(log.unfinished)))
+            if images % 4 == 0:
+                log.write(images)
+        return [(line["images"], line["error"], line["gan"]) for line in map(json.loads, path.read_text().splitlines())]
+
+    assert means(1, 3, 6) == means()
+
+
 def test_a_loss_that_is_no_number_ends_the_run_by_name(tmp_path):
     with pytest.raises(ValueError, match="gan has become nan"):
         RunLog(tmp_path / "runlog.jsonl").add({"error": 1.0, "gan": float("nan")})
