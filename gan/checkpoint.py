@@ -31,6 +31,7 @@ from hqdata.settings import ConfigError
 __all__ = [
     "CheckpointError",
     "Snapshot",
+    "find_not_finite",
     "latest_checkpoint",
     "load_checkpoint",
     "load_snapshot",
@@ -41,6 +42,8 @@ __all__ = [
 FOLDER = "checkpoints"
 STATE = "state.json"
 FORMAT, VERSION = "progan-hq/checkpoint", 1
+KEYS = ("images", "attempt", "resets", "progress")
+FILES = ("generator", "discriminator", "average", "generator_adam", "discriminator_adam")
 
 
 class CheckpointError(ValueError):
@@ -64,7 +67,9 @@ def save_checkpoint(trainer: Trainer, run: Path, *, progress: Mapping[str, Any],
         OSError: when the disk is full; earlier checkpoints stay.
     """
     tensors = _tensors(trainer)
-    _check_finite(tensors)
+    bad = _not_finite(tensors)
+    if bad:
+        raise CheckpointError(f"{run}: {bad}, so the training is not saved")
     root = run / FOLDER
     name = f"{trainer.images:012d}"
     root.mkdir(parents=True, exist_ok=True)
@@ -74,15 +79,26 @@ def save_checkpoint(trainer: Trainer, run: Path, *, progress: Mapping[str, Any],
     temporary.mkdir()
     try:
         _write(temporary, tensors, trainer, progress)
-        shutil.rmtree(root / name, ignore_errors=True)
+        if (root / name).exists():
+            _remove(root / name)
         temporary.rename(root / name)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync(root)
     for old in sorted(root.glob("[0-9]*"))[:-keep]:
-        shutil.rmtree(old)
+        _remove(old)
     return root / name
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint; a kill on the way leaves a hidden folder rather than half a checkpoint."""
+    shutil.rmtree(folder.rename(folder.with_name(f".removed-{folder.name}")))
+
+
+def find_not_finite(trainer: Trainer) -> str | None:
+    """Return which weight, average or moment holds NaN or infinity, in words; None when all are numbers."""
+    return _not_finite(_tensors(trainer))
 
 
 def latest_checkpoint(run: Path) -> Path | None:
@@ -98,7 +114,7 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
         CheckpointError: when a file is missing, damaged, or of another architecture; the trainer is then spoiled.
     """
     state = _read_state(folder)
-    files = {name: _read_file(folder, name, state["files"]) for name in state["files"]}
+    files = {name: _read_file(folder, name, state["files"]) for name in FILES}
     trainer.images, trainer.attempt = state["images"], state["attempt"]
     for name, network in _networks(trainer).items():
         _fill(network, files[name], folder / f"{name}.safetensors")
@@ -194,11 +210,12 @@ def _contiguous(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in values.items()}
 
 
-def _check_finite(tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+def _not_finite(tensors: Mapping[str, Mapping[str, Tensor]]) -> str | None:
     for file, values in tensors.items():
         for name, value in values.items():
             if not bool(torch.isfinite(value).all()):
-                raise CheckpointError(f"{file}: {name} holds NaN or infinity, so the training is not saved")
+                return f"{name} of the {file} holds NaN or infinity"
+    return None
 
 
 def _write(
@@ -247,11 +264,17 @@ def _read_state(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file}: cannot be read ({error}); remove this checkpoint to use an earlier one"
         ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{file}: is no checkpoint's, which holds an object; remove it to use an earlier one")
     if state.get("format") != FORMAT or state.get("version") != VERSION:
         raise CheckpointError(
             f"{file}: is {state.get('format')} version {state.get('version')}, wanted {FORMAT} version {VERSION};"
             " it was written by another version of this package"
         )
+    missing = [key for key in (*KEYS, "files") if key not in state]
+    missing += [name for name in FILES if not missing and name not in state["files"]]
+    if missing:
+        raise CheckpointError(f"{file}: lacks {missing[0]!r}; remove this checkpoint to use an earlier one")
     return state
 
 

@@ -112,8 +112,7 @@ class ArrayPictures:
         base: tuple[int, int] = (4, 4),
     ) -> None:
         self.last_level = _checked_level(images, base)
-        if labels is not None and len(labels) != len(images):
-            raise ValueError(f"labels must have a row for each of {len(images)} pictures, got {len(labels)}")
+        _check_labels(labels, len(images))
         self.labels = labels
         self.channels = images.shape[1]
         self._levels = _smaller(torch.from_numpy(np.ascontiguousarray(images)), self.last_level)
@@ -128,6 +127,18 @@ class ArrayPictures:
     def batch(self, indices: Int64[np.ndarray, " b"], level: int) -> UInt8[Tensor, "b c h w"]:
         """Return pictures by index, of a level's own size."""
         return self._levels[level][torch.from_numpy(indices)]
+
+
+def _check_labels(labels: Tensor | None, count: int) -> None:
+    if labels is None:
+        return
+    if labels.ndim != 2 or not labels.is_floating_point():
+        raise TypeError(
+            f"labels must be float rows (n, k), such as `one_hot` makes of classes, got {labels.dtype}"
+            f" {tuple(labels.shape)}"
+        )
+    if len(labels) != count:
+        raise ValueError(f"labels must have a row for each of {count} pictures, got {len(labels)}")
 
 
 def _smaller(images: UInt8[Tensor, "n c h w"], last_level: int) -> dict[int, UInt8[Tensor, "n c i j"]]:
@@ -186,6 +197,8 @@ def _checked_level(images: np.ndarray, base: tuple[int, int]) -> int:
         raise TypeError(f"images must be uint8 in 0..255, got {images.dtype}")
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"images must have shape (n, c, h, w) without a zero, got {images.shape}")
+    if images.max() == 1:
+        raise ValueError("images hold 0 and 1 alone, as floats in 0..1 do after a cast; multiply them with 255 first")
     times = images.shape[2] // base[0]
     if times < 1 or times & (times - 1) or images.shape[2:] != (base[0] * times, base[1] * times):
         raise ValueError(

@@ -47,14 +47,18 @@ class Processes:
             for tensor in tensors:
                 torch.distributed.broadcast(tensor, src=0)
 
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over the processes, the same in all of them; all must ask."""
+        if self.world > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
     def any(self, here: bool) -> bool:
         """Return whether it holds in at least one process; all must ask."""
         if self.world == 1:
             return here
         device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        flag = torch.tensor([float(here)], device=device)
-        torch.distributed.all_reduce(flag)
-        return bool(flag.item() > 0)
+        return bool(self.sum(torch.tensor([float(here)], device=device)).item() > 0)
 
 
 ALONE = Processes()

@@ -179,7 +179,7 @@ def _total(terms: Mapping[str, Tensor], name: str) -> Tensor:
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function, fullgraph=True, dynamic=False, recompile_limit=MOST_GRAPHS)
+    return torch.compile(function, fullgraph=True, dynamic=False, recompile_limit=MOST_GRAPHS)  # pyright: ignore[reportCallIssue]
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

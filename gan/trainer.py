@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -184,18 +186,24 @@ class Trainer:
         return {name: torch.stack([terms[name] for terms in added]).sum() for name in added[0]}
 
     def _split(self, whole: Part) -> list[Part]:
-        dealt = deal(len(whole.latents), self.config.networks.stddev_group, self._parts)
+        dealt = deal(len(whole.latents), self.config.networks.stddev_group, self._parts_of(whole))
         return [whole] if len(dealt) == 1 else [whole.only(places) for places in dealt]
 
     def _can_split_further(self, whole: Part) -> bool:
-        parts = self._parts * 2
-        group = min(self.config.networks.stddev_group, len(whole.latents))
-        if parts > MOST_PARTS or len(whole.latents) // group % parts:
+        parts = self._parts_of(whole) * 2
+        if parts > MOST_PARTS or self._groups_of(whole) % parts:
             return False
         torch.cuda.empty_cache()
         _LOGGER.warning("out of memory at level %d: each step now runs in %d parts", whole.level, parts)
         self._parts = parts
         return True
+
+    def _parts_of(self, whole: Part) -> int:
+        """Return into how many parts a step is split: fewer than another level's where its groups are few."""
+        return math.gcd(self._parts, self._groups_of(whole))
+
+    def _groups_of(self, whole: Part) -> int:
+        return len(whole.latents) // min(self.config.networks.stddev_group, len(whole.latents))
 
     def _placed(self, network: Network) -> Network:
         layout = torch.channels_last if self.machine.device == "cuda" else torch.contiguous_format
@@ -218,8 +226,27 @@ def _check_pictures(config: GanConfig, pictures: Pictures) -> None:
             f"the pictures have {1 << pictures.last_level} px, the networks {shape.resolution}; set"
             f" networks.resolution to at most {1 << pictures.last_level}, or build a larger data set"
         )
-    columns = 0 if pictures.labels is None else pictures.labels.shape[1]
-    if shape.labels != columns:
-        raise ConfigError(f"the pictures have {columns} labels, the networks {shape.labels}; set networks.labels")
     if len(pictures) < 1:
         raise ConfigError("there are no pictures to train on")
+    for level in range(config.phase(0).level, shape.last_level + 1):
+        _check_level(config, pictures, level)
+    _check_labels(shape.labels, pictures.labels)
+
+
+def _check_level(config: GanConfig, pictures: Pictures, level: int) -> None:
+    first = pictures.batch(np.zeros(1, dtype=np.int64), level)[0]
+    wanted = (config.networks.channels, *config.networks.size(level))
+    if first.dtype != torch.uint8 or tuple(first.shape) != wanted:
+        raise ConfigError(
+            f"pictures of level {level} must be uint8 {wanted}, got {first.dtype} {tuple(first.shape)};"
+            " set networks.base to their height and width at level 2"
+        )
+
+
+def _check_labels(columns: int, labels: Tensor | None) -> None:
+    found = 0 if labels is None else labels.shape[1]
+    if columns != found:
+        raise ConfigError(f"the pictures have {found} labels, the networks {columns}; set networks.labels")
+    if labels is not None and not bool(((labels >= 0) & (labels <= 1)).all()):
+        row = int((~((labels >= 0) & (labels <= 1))).any(dim=1).nonzero()[0])
+        raise ConfigError(f"labels must be rows of 0..1, got {labels[row].tolist()} for picture {row}")

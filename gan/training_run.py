@@ -8,13 +8,13 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from gan.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from gan.checkpoint import find_not_finite, latest_checkpoint, load_checkpoint, save_checkpoint
 from gan.config import GanConfig
 from gan.data import order
 from gan.pictures import Pictures
@@ -103,9 +103,9 @@ class _Course:
         self._trainer, self._run, self._looks = trainer, run, looks
         self._rollbacks = 0
         self._unread: list[dict[str, Tensor]] = []
-        folder = latest_checkpoint(run)
-        progress = load_checkpoint(trainer, folder) if folder else {"seconds": 0.0}
-        self._log = self._open_log(progress["seconds"])
+        begun = trainer.processes.any(latest_checkpoint(run) is not None)  # all have looked before one writes
+        folder = latest_checkpoint(run) if begun else None
+        self._log = self._open_log(load_checkpoint(trainer, folder) if folder else {})
         if folder:
             _LOGGER.info("going on after %d images", trainer.images)
         else:
@@ -124,11 +124,13 @@ class _Course:
             if not (ended or ticks or saves or len(self._unread) >= most_unread):
                 continue
             stopping = trainer.processes.any(stop.requested)
-            trouble = self._read_losses() or (self._tick() if ticks or ended or stopping else None)
+            saves = saves or ended or stopping
+            trouble = self._read_losses() or (self._tick() if ticks or ended else None)
+            trouble = trouble or (self._weights_trouble() if saves else None)
             if trouble:
                 self._roll_back(trouble)
                 continue
-            if saves or ended or stopping:
+            if saves:
                 self._save()
             if stopping and not ended:
                 return False
@@ -137,13 +139,14 @@ class _Course:
     def _read_losses(self) -> str | None:
         """Take the losses since the last reading into the log; return what is wrong with them."""
         readings, self._unread = self._unread, []
-        values = [{name: float(value) for name, value in terms.items()} for terms in readings]
-        bad = sorted({name for terms in values for name, value in terms.items() if not math.isfinite(value)})
-        if self._trainer.processes.any(bool(bad)):
-            return f"{bad[0]} became NaN or infinite" if bad else "a loss of another process became NaN or infinite"
-        for terms in values:
+        names = list(readings[0])
+        table = torch.stack([torch.stack([terms[name] for name in names]) for terms in readings])
+        for row in self._trainer.processes.sum(table).tolist():  # each process has the terms of its own pictures
+            bad = [name for name, value in zip(names, row, strict=True) if not math.isfinite(value)]
+            if bad:
+                return f"{bad[0]} became NaN or infinite"
             if self._log:
-                self._log.add(terms)
+                self._log.add(dict(zip(names, row, strict=True)))
         return None
 
     def _tick(self) -> str | None:
@@ -165,6 +168,11 @@ class _Course:
                 trouble = f"the generator collapsed: its pictures differ {spread:.1%} as much as real ones"
         return trouble or "the generator collapsed" if trainer.processes.any(trouble is not None) else None
 
+    def _weights_trouble(self) -> str | None:
+        """Return what no longer is a number, though the losses before the last step were."""
+        trouble = find_not_finite(self._trainer)
+        return trouble or "weights hold NaN" if self._trainer.processes.any(trouble is not None) else None
+
     def _drawn(self) -> UInt8[Tensor, "n c h w"]:
         trainer = self._trainer
         phase, seed = trainer.phase, trainer.config.training.seed
@@ -183,7 +191,7 @@ class _Course:
 
     def _save(self) -> None:
         if self._trainer.processes.leads:
-            progress = {"seconds": round(self._log.seconds, 3) if self._log else 0.0}
+            progress = {"seconds": self._log.seconds, "unfinished": self._log.unfinished} if self._log else {}
             keep = self._trainer.config.training.keep_checkpoints
             save_checkpoint(self._trainer, self._run, progress=progress, keep=keep)
         self._rollbacks = 0
@@ -201,12 +209,17 @@ class _Course:
         attempt = self._trainer.attempt + 1
         progress = load_checkpoint(self._trainer, folder)
         self._trainer.attempt = attempt
-        self._log = self._open_log(progress["seconds"])
+        self._log = self._open_log(progress)
 
-    def _open_log(self, seconds: float) -> RunLog | None:
+    def _open_log(self, progress: Mapping[str, Any]) -> RunLog | None:
         if not self._trainer.processes.leads:
             return None
-        return RunLog(self._run / "runlog.jsonl", images=self._trainer.images, seconds=seconds)
+        return RunLog(
+            self._run / "runlog.jsonl",
+            images=self._trainer.images,
+            seconds=progress.get("seconds", 0.0),
+            unfinished=progress.get("unfinished"),
+        )
 
 
 def _spread(images: UInt8[Tensor, "n c h w"]) -> float:
