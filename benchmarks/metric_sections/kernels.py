@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,13 +29,13 @@ def rows(*, quick: bool) -> Iterator[Row]:
         yield _kid_subsets(10_000, 100, 1000)
     yield _neighbours(500, 256) if quick else _neighbours(2000, 2048)
     count = 1000 if quick else 10_000
-    yield _bounded(f"KID of all pairs, {count:,} x {count:,} x 2048", _full_kid, count, 2048)
-    yield _bounded(f"CMMD, {count:,} x {count:,} x 768", _cmmd, count, 768)
-    yield _bounded(f"PRDC, {count:,} x {count:,} x 2048", _prdc, count, 2048)
-    yield _bounded(f"PRDC with all left-out values, {count:,} x {count:,} x 2048", _prdc_left_out, count, 2048)
-    yield _bounded(f"MMD test, 1,000 permutations, {count:,} + {count:,} x 256", _mmd_test, count, 256)
+    yield _bounded(f"KID of all pairs, {count:,} x {count:,} x 2048", "kid", count, 2048)
+    yield _bounded(f"CMMD, {count:,} x {count:,} x 768", "cmmd", count, 768)
+    yield _bounded(f"PRDC, {count:,} x {count:,} x 2048", "prdc", count, 2048)
+    yield _bounded(f"PRDC with all left-out values, {count:,} x {count:,} x 2048", "prdc_left_out", count, 2048)
+    yield _bounded(f"MMD test, 1,000 permutations, {count:,} + {count:,} x 256", "mmd_test", count, 256)
     if not quick:
-        yield _bounded("CMMD, 30,000 x 30,000 x 768", _cmmd, 30_000, 768)
+        yield _bounded("CMMD, 30,000 x 30,000 x 768", "cmmd", 30_000, 768)
 
 
 def _pair(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,43 +87,35 @@ def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
 
 
-def _full_kid(reference: np.ndarray, generated: np.ndarray) -> object:
-    return kid(reference=reference, generated=generated, estimator="full")
+MEASURES: dict[str, Callable[..., object]] = {
+    "kid": lambda **sets: kid(**sets, estimator="full"),
+    "cmmd": cmmd,
+    "prdc": prdc,
+    "prdc_left_out": lambda **sets: prdc_left_out(**sets).value,
+    "mmd_test": mmd_test,
+}
 
 
-def _cmmd(reference: np.ndarray, generated: np.ndarray) -> object:
-    return cmmd(reference=reference, generated=generated)
-
-
-def _prdc(reference: np.ndarray, generated: np.ndarray) -> object:
-    return prdc(reference=reference, generated=generated)
-
-
-def _prdc_left_out(reference: np.ndarray, generated: np.ndarray) -> object:
-    return prdc_left_out(reference=reference, generated=generated).value
-
-
-def _mmd_test(reference: np.ndarray, generated: np.ndarray) -> object:
-    return mmd_test(reference=reference, generated=generated)
-
-
-def _bounded(what: str, measure: Callable[..., object], count: int, width: int) -> Row:
+def _bounded(what: str, name: str, count: int, width: int) -> Row:
     """Return the time of one run in a process of its own, and by how much its peak memory exceeds its rows."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        seconds, grown, value = pool.apply(_measured, (measure, count, width))
-    given = 2 * count * width * 4
-    matrix = 8 * count * count
+    command = [sys.executable, __file__, name, str(count), str(width)]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    seconds, grown, value = json.loads(answer.stdout)
+    given, matrix = 2 * count * width * 4, 8 * count * count
     note = f"peak {grown >> 20:,} MB over {given >> 20:,} MB of rows; one matrix has {matrix >> 20:,} MB; {value}"
     return Row(what=what, ours_s=seconds, theirs="", theirs_s=None, ratio=None, note=note)
 
 
 def _measured(measure: Callable[..., object], count: int, width: int) -> tuple[float, int, str]:
-    torch.set_num_threads(1)
     reference, generated = _pair(count, width)
-    measure(reference[:100], generated[:100])
+    measure(reference=reference[:100], generated=generated[:100])
     before = _peak_bytes()
     start = time.process_time()
-    value = measure(reference, generated)
+    value = measure(reference=reference, generated=generated)
     seconds = time.process_time() - start
     return seconds, _peak_bytes() - before, str(value)
 
@@ -133,3 +128,7 @@ def _peak_bytes() -> int:
 
 def _noted(row: Row, note: str) -> Row:
     return Row(what=row.what, ours_s=row.ours_s, theirs=row.theirs, theirs_s=row.theirs_s, ratio=row.ratio, note=note)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measured(MEASURES[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3]))))
