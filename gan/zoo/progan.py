@@ -63,6 +63,9 @@ class Shape:
     scaling: str = "fused"
     """"fused": sizes change inside the convolutions, as in the authors' TensorFlow code. "separate": before and after
     them, as in their Theano code and table 2. The generators compute the same function, the discriminators do not."""
+    first_bias: str = "map"
+    """"map": the generator's first layer has one bias for each feature map, as in the authors' code. "pixel": one for
+    each pixel of a map, as in pytorch_GAN_zoo."""
 
     def __post_init__(self) -> None:
         if self.resolution < 4 or self.resolution & (self.resolution - 1):
@@ -74,6 +77,8 @@ class Shape:
             raise ValueError(f"labels must not be negative and base be (height, width), got {self.labels}, {self.base}")
         if self.scaling not in ("fused", "separate"):
             raise ValueError(f"scaling must be 'fused' or 'separate', got {self.scaling!r}")
+        if self.first_bias not in ("map", "pixel"):
+            raise ValueError(f"first_bias must be 'map' or 'pixel', got {self.first_bias!r}")
 
     @property
     def last_level(self) -> int:
@@ -115,7 +120,10 @@ class Generator(nn.Module):
         pixels = shape.base[0] * shape.base[1]
         first = shape.maps(FIRST_LEVEL)
         self.dense = EqualLinear(
-            shape.latent + shape.labels, first * pixels, gain=2**0.5 / pixels**0.5, bias_shared_by=pixels
+            shape.latent + shape.labels,
+            first * pixels,
+            gain=2**0.5 / pixels**0.5,
+            bias_shared_by=pixels if shape.first_bias == "map" else 1,
         )
         self.conv = EqualConv2d(first, first)
         self.blocks = nn.ModuleDict(

@@ -1,0 +1,61 @@
+"""Putting foreign weights into our layers, and finding the sizes that have room for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gan.importing.refusal import ForeignFileError
+from gan.layers import EqualConv2d, EqualLinear
+from gan.zoo.progan import FIRST_LEVEL, Shape
+
+__all__ = ["fitted_maps", "place"]
+
+
+@torch.no_grad()
+def place(
+    layer: EqualConv2d | EqualLinear,
+    weight: Float[Tensor, "*shape"],
+    bias: Float[Tensor, " m"],
+    *,
+    scale: float | None,
+    name: str,
+) -> None:
+    """Give a layer the weights and biases that another code's layer of the same function has.
+
+    Args:
+        layer: ours.
+        weight: as stored, in our order of axes.
+        bias: as it is added.
+        scale: that the other code multiplies its stored weights by at run time; None for the same as ours.
+        name: in messages.
+
+    Raises:
+        ForeignFileError: when the shapes differ or a value is not finite.
+    """
+    for ours, theirs in ((layer.weight, weight), (layer.bias, bias)):
+        if ours.shape != theirs.shape:
+            raise ForeignFileError(f"{name} has the shape {tuple(theirs.shape)}, wanted {tuple(ours.shape)}")
+        if not bool(torch.isfinite(theirs).all()):
+            raise ForeignFileError(f"{name} holds NaN or infinity")
+    layer.weight.copy_(weight if scale is None else weight.double() * (scale / layer.scale))
+    layer.bias.copy_(bias)
+
+
+def fitted_maps(maps: Mapping[int, int]) -> tuple[int, int]:
+    """Return the `most_maps` and `map_budget` of the shape with so many feature maps at each level.
+
+    Raises:
+        ForeignFileError: when no shape has them.
+    """
+    last, most = max(maps), maps[FIRST_LEVEL]
+    shape = Shape(resolution=1 << last, most_maps=most, map_budget=maps[last] << (last - 1))
+    ours = {level: shape.maps(level) for level in range(FIRST_LEVEL, last + 1)}
+    if ours != dict(maps):
+        raise ForeignFileError(
+            f"its feature maps by level are {dict(maps)}; networks here halve them at each level, below a maximum"
+        )
+    return shape.most_maps, shape.map_budget
