@@ -6,8 +6,10 @@ pixel of a feature map. The discriminator is not read: its statistic over the mi
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gan.importing.layers import fitted_maps, place
-from gan.importing.refusal import ForeignFileError
+from gan.importing.refusal import ForeignFileError, read_limited
 from gan.layers import EqualConv2d, EqualLinear
 from gan.zoo.progan import FIRST_LEVEL, Generator, Shape
 
@@ -27,6 +29,8 @@ NEEDED = {"perChannelNormalization": True, "leakyReluLeak": 0.2}
 """Settings that networks here cannot have otherwise."""
 WITHOUT_TANH = ("WGANGP", "Logistic")
 """Losses whose generators end as ours do."""
+REFUSED = re.compile(r"GLOBAL ([\w.]+)")
+"""How torch's errors name what its reader of weights does not allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +67,16 @@ def read_gan_zoo(file: Path) -> ZooGenerator:
 
 
 def _stored(file: Path) -> Mapping[str, Any]:
+    data = read_limited(file)
     allowed = [(_Config, "models.utils.config.BaseConfig")]
     try:
         with torch.serialization.safe_globals(allowed):  # pyright: ignore[reportArgumentType]
-            stored = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
-        first = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise ForeignFileError(
-            f"is no checkpoint of pytorch_GAN_zoo, or asks for more than it needs: {first[0]}"
-        ) from error
+            stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+        refused = REFUSED.search(str(error))
+        if refused:
+            raise ForeignFileError(f"asks for {refused[1]}, which is refused: weights need no such thing") from error
+        raise ForeignFileError("is no checkpoint of pytorch_GAN_zoo, or a damaged one") from error
     if not isinstance(stored, dict) or "netG" not in stored or "config" not in stored:
         raise ForeignFileError("is no checkpoint of pytorch_GAN_zoo: it has no netG and config")
     return stored

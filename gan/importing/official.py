@@ -52,9 +52,8 @@ def read_official(file: Path) -> OfficialNetworks:
     Raises:
         ForeignFileError: when the file is no such pickle or its networks are none that can be built here.
     """
-    networks = read_networks(file)
     try:
-        sources = [_source(network) for network in networks]
+        sources = [_source(network) for network in read_networks(file)]
         generators = [_generator(source) for source in sources if source.function == "G_paper"]
         discriminators = [_discriminator(source) for source in sources if source.function == "D_paper"]
         if not generators:

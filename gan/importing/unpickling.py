@@ -17,12 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from gan.importing.refusal import ForeignFileError
+from gan.importing.refusal import ForeignFileError, read_limited
 
 __all__ = ["StoredNetwork", "read_networks"]
 
-MOST_BYTES = 2 << 30
-"""The authors' largest file, three networks for 1024 px, has 277 MB."""
 MOST_INSTRUCTIONS = 20_000
 """Their largest file has some 5,000; nesting that deep cannot exhaust the stack."""
 MOST_AXES = 8
@@ -164,20 +162,17 @@ def read_networks(file: Path) -> list[StoredNetwork]:
         ForeignFileError: when the file names anything but networks and numbers, is damaged or too large.
         OSError: when it cannot be read.
     """
-    size = file.stat().st_size
-    if size > MOST_BYTES:
-        raise ForeignFileError(f"{file}: has {size:,} bytes, more than the {MOST_BYTES:,} that a network can need")
-    data = file.read_bytes()
+    data = read_limited(file)
     try:
         _check_instructions(data)
         found = _Unpickler(io.BytesIO(data), encoding="latin1").load()
     except _Named as refused:
-        raise ForeignFileError(f"{file}: {refused}") from None
+        raise ForeignFileError(str(refused)) from None
     except (pickle.UnpicklingError, ValueError, TypeError, LookupError, EOFError, AttributeError, MemoryError) as error:
-        raise ForeignFileError(f"{file}: is no network pickle, or a damaged one: {error}") from error
+        raise ForeignFileError(f"is no network pickle, or a damaged one: {error}") from error
     networks = list(found) if isinstance(found, (tuple, list)) else [found]
     if not networks or not all(isinstance(network, StoredNetwork) and _is_built(network) for network in networks):
-        raise ForeignFileError(f"{file}: holds other things than networks; wanted a pickle of (G, D, Gs)")
+        raise ForeignFileError("holds other things than networks; wanted a pickle of (G, D, Gs)")
     return networks
 
 

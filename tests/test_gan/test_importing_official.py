@@ -13,8 +13,7 @@ import torch
 from oracles import official_progan as oracle
 
 from gan.checkpoint import load_snapshot, save_generator
-from gan.importing import ForeignFileError, import_file, unpickling
-from gan.importing.official import read_official
+from gan.importing import ForeignFileError, import_file
 from gan.layers import enlarge
 from gan.sample import generate
 
@@ -256,7 +255,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float):
 
 def test_too_large_a_file_is_not_even_read(tmp_path: Path):
     path = _file(tmp_path, b"\x80\x04")
-    os.truncate(path, unpickling.MOST_BYTES + 1)
+    os.truncate(path, MOST_BYTES + 1)
     with pytest.raises(ForeignFileError, match="2,147,483,649 bytes"):
         read_official(path)
 
