@@ -29,7 +29,7 @@ class Running:
     device: str = "auto"
     """As torch names it; "auto" takes the GPU where there is one."""
     precision: Precision = "float32"
-    """bfloat16 is about twice as fast and moves features by some 3e-3 of their size; say so beside the result."""
+    """bfloat16 is about twice as fast, and moves features: by 0.4 % in Inception, by 9 % in EfficientNet-Lite0."""
     compile: bool = False
     """Whether torch.compile makes code of it: a minute of waiting that pays above some 10,000 pictures."""
 

@@ -70,7 +70,8 @@ def extractor(
         sha256: "published" accepts known files alone; "any" accepts every file that fits, whose results then do not
             carry the established name (FID, CMMD's FD-CLIP ...); or the 64 hexadecimal digits of a certain file.
         device: as torch names it; "auto" takes the GPU where there is one.
-        precision: "float32", or "bfloat16" (about twice as fast, features off by some 3e-3 of their size).
+        precision: "float32", or "bfloat16": about twice as fast, features off by 0.4 % in Inception, 9 % in
+            EfficientNet-Lite0.
         compile: make code with torch.compile first.
         protocol: of inception-fid, see `metrics.features.inception_fid.PROTOCOLS`; every other network has one way.
         preparation: of your own module: size, resampling, range. Networks with a name bring theirs.
