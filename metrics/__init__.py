@@ -8,8 +8,8 @@
 - Piece by piece, merged in any order: `Moments`, `PatchDescriptors`, `FeatureStore`.
 
 Images are uint8 (n, 3, h, w), as numpy arrays or torch tensors; `to_uint8` makes them of floats. `reference=` and
-`generated=` are always named. A module is imported with the first name that is used of it. Kernels are in `metrics.kernels`,
-sources of pictures in `metrics.sources`, networks in `metrics.features`.
+`generated=` are always named. A module is imported with the first name that is used of it. Kernels are in
+`metrics.kernels`, sources of pictures in `metrics.sources`, networks in `metrics.features`.
 """
 
 from __future__ import annotations
