@@ -14,6 +14,8 @@ from oracles import official_progan as oracle
 
 from gan.checkpoint import load_snapshot, save_generator
 from gan.importing import ForeignFileError, import_file
+from gan.importing.official import read_official
+from gan.importing.refusal import MOST_BYTES
 from gan.layers import enlarge
 from gan.sample import generate
 
