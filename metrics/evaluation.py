@@ -160,7 +160,7 @@ def _gatherers(plan: Plan, role: Role, count: int | None) -> list[Gatherer]:
     if plan.clip is not None and "clip" in needed:
         gatherers.append(RowGatherer("clip", plan.clip))
     if "patches" in needed:
-        gatherers.append(PatchGatherer(role, seed=plan.seed, expected=count))
+        gatherers.append(PatchGatherer(role, seed=plan.seed, expected=count, device=plan.device))
     if "similarities" in needed:
         gatherers.append(PairGatherer(seed=plan.seed))
     return gatherers

