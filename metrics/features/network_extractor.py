@@ -31,7 +31,7 @@ class Running:
     precision: Precision = "float32"
     """bfloat16 is about twice as fast, and moves features: by 0.4 % in Inception, by 9 % in EfficientNet-Lite0."""
     compile: bool = False
-    """Whether torch.compile makes code of it: a minute of waiting that pays above some 10,000 pictures."""
+    """Whether torch.compile makes code of it: a minute of waiting, meant for GPUs; on a CPU it gained nothing."""
 
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):

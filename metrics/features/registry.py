@@ -72,7 +72,7 @@ def extractor(
         device: as torch names it; "auto" takes the GPU where there is one.
         precision: "float32", or "bfloat16": about twice as fast, features off by 0.4 % in Inception, 9 % in
             EfficientNet-Lite0.
-        compile: make code with torch.compile first.
+        compile: make code with torch.compile first; on a CPU it gained nothing.
         protocol: of inception-fid, see `metrics.features.inception_fid.PROTOCOLS`; every other network has one way.
         preparation: of your own module: size, resampling, range. Networks with a name bring theirs.
 
