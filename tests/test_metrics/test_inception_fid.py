@@ -8,7 +8,7 @@ import pytest
 import torch
 from random_inception import write_random_inception
 
-from metrics.features import MissingWeights, WeightsError, extractor
+from metrics.features import MissingWeights, WeightsError, extractor, inception_fid, inception_layers
 from metrics.features.inception_fid import PROTOCOLS, InceptionProtocol
 from metrics.features.inception_layers import InceptionTrunk
 
@@ -92,8 +92,6 @@ def test_earlier_layers_give_their_rows_and_no_scores(layer: str, width: int):
 
 
 def test_averages_leave_the_borders_zeros_out_and_the_last_block_takes_the_maximum():
-    from metrics.features import inception_layers
-
     trunk = InceptionTrunk("2048")
     padded = torch.nn.functional.pad(ANY_MAPS, (1, 1, 1, 1), value=torch.nan)
     windows = padded.unfold(2, 3, 1).unfold(3, 3, 1).flatten(4)
@@ -167,8 +165,6 @@ def test_other_weights_results_are_not_called_fid(tf1):
 def test_published_weights_results_are_called_fid(
     protocol: str, name: str, weights: Path, tf1, monkeypatch: pytest.MonkeyPatch
 ):
-    from metrics.features import inception_fid
-
     published = dataclasses.replace(inception_fid.SOURCE, sha256=(tf1.sha256,))
     monkeypatch.setattr(inception_fid, "SOURCE", published)
     made = extractor("inception-fid", weights=weights, device="cpu", protocol=protocol)
