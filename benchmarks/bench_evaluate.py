@@ -5,7 +5,8 @@
 The photos come with scikit-image and scikit-learn (`pip install scikit-learn` adds two; without it there are fewer),
 nothing is downloaded. Reference and "same" are two disjoint draws of 96-pixel crops; the others damage the crops of
 "same". The network is efficientnet-lite0. All runs but the first take the reference from a cache in the folder.
-A sensible measure puts "same" first, and the rest by damage; "collapse" is 8 pictures repeated.
+A sensible measure puts "same" first, and the rest by damage; "collapse" is 8 pictures repeated. A few crops of black
+corners are exact copies of each other, which the reports say.
 """
 
 import argparse

@@ -106,10 +106,7 @@ def score(
                 reference=_pictures(reference, network),
                 generated=_pictures(generated, network),
                 metrics=None if metrics is None else _words(metrics),
-                extractor=_network(network),
-                protocol=network["protocol"],
-                device=network["device"],
-                batch_size=_batch_size(network["batch_size"]),
+                **_network(network),
                 seed=network["seed"],
                 ci=ci,
                 cache=None if cache == "none" else cache,
@@ -136,10 +133,7 @@ def stats(source: str, output: Path, **network: Any) -> None:
             count = write_statistics(
                 _pictures(source, network),
                 output,
-                extractor=_network(network),
-                protocol=network["protocol"],
-                device=network["device"],
-                batch_size=_batch_size(network["batch_size"]),
+                **_network(network),
                 progress=progress,
             )
         click.echo(f"{output}: mean and covariance of {count:,} pictures")
@@ -224,14 +218,19 @@ def _pictures(path: str, options: dict[str, Any]) -> Any:
     return open_source(path, size=options["size"], limit=options["limit"], seed=options["seed"])
 
 
-def _network(options: dict[str, Any]) -> Any:
-    """Return the network's name, or the open one where more is asked of it: by its name it may not be needed at all."""
-    if options["weights"] is None and options["precision"] == "float32":
-        return options["extractor"]
-    from metrics.features import extractor
+def _network(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments extractor, protocol, device and batch_size.
 
-    names = ("weights", "precision", "protocol", "device")
-    return extractor(options["extractor"], **{name: options[name] for name in names})
+    The network is opened here where more is asked of it than its name can say; by its name it may not be needed at all.
+    """
+    asked = {"extractor": options["extractor"], "protocol": options["protocol"], "device": options["device"]}
+    if options["weights"] is not None or options["precision"] != "float32":
+        from metrics.features import extractor
+
+        names = ("weights", "precision", "protocol", "device")
+        opened = extractor(options["extractor"], **{name: options[name] for name in names})
+        asked = {"extractor": opened, "device": options["device"]}
+    return {**asked, "batch_size": _batch_size(options["batch_size"])}
 
 
 def _batch_size(text: str) -> int | str:

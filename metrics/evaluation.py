@@ -64,7 +64,7 @@ def evaluate(
             means all of them, and those that cannot be computed are left out and named in the notes.
         extractor: the network of fid, kid, is and prdc: a name for `metrics.features.extractor`, or an open one. Over
             other features than the published Inception's, figures are named by their network, such as FD-efflite0.
-        protocol: how the Inception network is fed; which protocol is whose, see docs/precision.md.
+        protocol: how the Inception network is fed, when it is given by name; for whose is which see docs/precision.md.
         device: as torch names it; "auto" takes the GPU where there is one.
         batch_size: pictures in memory at a time, or "auto".
         seed: of KID's subsets, SWD's places and directions, pairs for MS-SSIM and groups for intervals.
@@ -131,7 +131,7 @@ class _Side:
             self.from_cache = tuple(found)
         else:
             self.count = reader.read(self.role, self.source, gatherers)
-        self.gathered = _gathered(gatherers)
+        self.gathered = _gathered(plan, gatherers)
 
 
 def _opened(role: Role, pictures: object) -> _Side:
@@ -155,10 +155,11 @@ def _known(reference: object, statistics: SavedStatistics | None, plan: Plan) ->
 def _gatherers(plan: Plan, role: Role, count: int | None) -> list[Gatherer]:
     needed = plan.needs(role)
     gatherers: list[Gatherer] = []
-    if plan.network is not None and needed & {"features", "logits"}:
-        gatherers.append(RowGatherer("features", plan.network))
-    if plan.clip is not None and "clip" in needed:
-        gatherers.append(RowGatherer("clip", plan.clip))
+    wanted = {"features": needed & {"features", "logits"}, "clip": needed & {"clip"}}
+    networks = {"features": plan.network, "clip": plan.clip}
+    if plan.clip is plan.network and wanted["features"]:
+        del networks["clip"]  # its rows are the features
+    gatherers += [RowGatherer(part, network) for part, network in networks.items() if network and wanted[part]]
     if "patches" in needed:
         gatherers.append(PatchGatherer(role, seed=plan.seed, expected=count, device=plan.device))
     if "similarities" in needed:
@@ -166,7 +167,7 @@ def _gatherers(plan: Plan, role: Role, count: int | None) -> list[Gatherer]:
     return gatherers
 
 
-def _gathered(gatherers: Sequence[Gatherer]) -> Gathered:
+def _gathered(plan: Plan, gatherers: Sequence[Gatherer]) -> Gathered:
     found: dict[str, Any] = {}
     for gatherer in gatherers:
         if isinstance(gatherer, RowGatherer):
@@ -177,6 +178,8 @@ def _gathered(gatherers: Sequence[Gatherer]) -> Gathered:
             found["patches"] = gatherer.descriptors
         elif isinstance(gatherer, PairGatherer):
             found["similarities"] = gatherer.diversity
+    if plan.clip is not None and plan.clip is plan.network:
+        found["clip"] = found.get("clip", found.get("features"))
     return Gathered(**found)
 
 

@@ -20,6 +20,7 @@ __all__ = ["CLIP", "Plan", "make_plan", "opened_network", "statistics_of"]
 CLIP = "clip-vit-l14-336"
 """The network of CMMD (Jayasumana et al. 2024)."""
 OFFLINE = "efficientnet-lite0"
+USUAL_PROTOCOL = "tf1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +159,14 @@ def opened_network(network: str | FeatureExtractor, protocol: str, device: str) 
 
     Raises:
         MissingWeights: when its file is not there; the message also names the network that works offline.
+        ValueError: for an unknown name or protocol, or a protocol beside an open network.
     """
     if not isinstance(network, str):
+        if protocol != USUAL_PROTOCOL:
+            raise ValueError(
+                f"an open extractor brings its own protocol, got {network.name} and protocol={protocol!r}; open it with"
+                " that protocol, or give its name"
+            )
         return network
     try:
         return extractor(network, protocol=protocol, device=device)

@@ -193,6 +193,12 @@ def test_as_a_module_nothing_but_results_is_on_stdout(folders: list[str], tmp_pa
     assert json.loads(answer.stdout)["figures"][0]["metric"] == "swd"
 
 
+def test_a_precision_is_in_the_protocol(folders: list[str]):
+    answer = metrics(*folders, "-m", "fid", *NETWORK, "--precision", "bfloat16")
+    assert answer.exit_code == 0
+    assert "bfloat16" in answer.stdout
+
+
 def test_progress_goes_to_a_terminal_on_stderr(monkeypatch: pytest.MonkeyPatch, folders: list[str]):
     monkeypatch.setattr("metrics.command_line._on_terminal", lambda: True)
     answer = metrics(*folders, "-m", "fid", *NETWORK, "--json", "-")

@@ -155,6 +155,26 @@ def test_an_unknown_metric_is_answered_by_the_nearest(wrong: str, near: str):
         measured(metrics=[wrong])
 
 
+def test_a_protocol_beside_an_open_network_is_refused():
+    with pytest.raises(ValueError, match="brings its own protocol"):
+        measured(protocol="clean")
+
+
+def test_clip_as_the_main_network_sees_each_picture_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("metrics.evaluation_plan.CLIP", "GridColours")
+    report = measured(metrics=["fid", "cmmd"])
+    assert len(report.networks) == 1
+    assert "clip" not in report.seconds
+    assert report["cmmd"].value > 0
+
+
+def test_cmmd_alone_needs_clip_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("metrics.evaluation_plan.extractor", lambda name, **options: small_extractor())
+    report = measured(metrics=["cmmd"], extractor="inception-fid", ci=0.95)
+    assert report["cmmd"].interval is not None
+    assert [network.name for network in report.networks] == ["GridColours"]
+
+
 def test_the_second_run_takes_the_reference_from_the_cache_and_says_so(tmp_path: Path):
     first = measured(metrics=OFFLINE, cache=tmp_path, ci=0.95, **FEW)
     second = measured(metrics=OFFLINE, cache=tmp_path, ci=0.95, **FEW)
