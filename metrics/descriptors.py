@@ -232,8 +232,9 @@ class PatchDescriptors:
         for place, level in enumerate(laplacian_levels(pictures, shapes)):
             if place in self._places:
                 patches = self._drawn(level, place, first_index)
-                values = patches.unflatten(2, (3, PATCH * PATCH)).double()
-                sums.append(torch.stack([values.sum(dim=(1, 3)), values.square().sum(dim=(1, 3))], dim=1))
+                values = patches.double()
+                columns = torch.stack([values.sum(dim=1), values.square_().sum(dim=1)], dim=1)
+                sums.append(columns.unflatten(2, (3, PATCH * PATCH)).sum(dim=3))
                 self._store(len(sums) - 1, before, patches)
             if place == self._places[-1]:
                 break

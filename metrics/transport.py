@@ -69,7 +69,7 @@ class Ruler:
         """Return how many samples of each line lie in each bin."""
         values = sample - self.centre
         bounds = values.abs().add_(self.spread)
-        places = torch.addcdiv(values.new_tensor(BINS / 2), values, bounds, value=HALF_BINS).to(torch.int32)
+        places = values.div_(bounds).mul_(HALF_BINS).add_(BINS / 2).to(torch.int32)
         if len(places) > 1:
             places = places + torch.arange(len(places), device=values.device)[:, None] * BINS
         return torch.bincount(places.flatten(), minlength=len(places) * BINS).view(-1, BINS)
@@ -79,8 +79,8 @@ class Ruler:
     ) -> Float64[Tensor, " k"]:
         """Return the distances of two samples of so many values by their counts."""
         once = math.lcm(size_a, size_b)
-        gap = (a * (once // size_a)).sub_(b, alpha=once // size_b).cumsum(dim=1, dtype=torch.float64).abs_()
-        return (gap[:, :-1] @ _steps(gap.device)) * (self.spread[:, 0].double() / once)
+        gap = (a * (once // size_a)).sub_(b, alpha=once // size_b).cumsum_(dim=1).abs_()
+        return (gap[:, :-1].double() @ _steps(gap.device)) * (self.spread[:, 0].double() / once)
 
 
 @lru_cache(maxsize=4)
