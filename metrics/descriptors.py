@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from metrics.arrays import ArrayLike, checked_images
-from metrics.pyramids import laplacian_levels, level_shapes
+from metrics.pyramids import cached_chunks, laplacian_levels, level_shapes
 
 __all__ = ["PATCH", "PATCHES", "WIDTH", "PatchDescriptors", "Role"]
 
@@ -32,8 +32,6 @@ PATCHES = 128
 """Patches of each picture and level."""
 BLOCK = 64
 """Pictures stored together, whatever batches they came in."""
-CHUNK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
-"""Of finest float32 level filtered at once: a core's cache, or enough to fill a GPU."""
 
 
 class PatchDescriptors:
@@ -124,8 +122,7 @@ class PatchDescriptors:
             first_index = max(self._indices, default=-1) + 1
         self._begin((pictures.shape[2], pictures.shape[3]))
         self._claim(range(first_index, first_index + len(pictures)))
-        size = CHUNK_BYTES.get(pictures.device.type, CHUNK_BYTES["cpu"]) // (12 * pictures.shape[2] * pictures.shape[3])
-        for chunk in pictures.split(max(size, 1)):
+        for chunk in cached_chunks(pictures):
             self._add(chunk, first_index)
             first_index += len(chunk)
 

@@ -13,10 +13,12 @@ from torch import Tensor
 from metrics.arrays import ArrayLike, checked_images
 from metrics.bands import Band, band_of, down_columns, full_precision, over_rows
 
-__all__ = ["laplacian_levels", "laplacian_pyramid", "level_shapes"]
+__all__ = ["cached_chunks", "laplacian_levels", "laplacian_pyramid", "level_shapes"]
 
 KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 """One side of the separable 5 x 5 filter."""
+CHUNK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
+"""Of finest float32 level filtered at once."""
 
 
 def laplacian_pyramid(images: ArrayLike, min_size: int = 16) -> list[Float32[Tensor, "n 3 h w"]]:
@@ -38,8 +40,20 @@ def laplacian_pyramid(images: ArrayLike, min_size: int = 16) -> list[Float32[Ten
         ValueError: when their shape is another, or their shorter side is below `min_size`.
     """
     pictures = checked_images("images", images)
-    levels = laplacian_levels(pictures, level_shapes(*pictures.shape[2:], min_size=min_size))
-    return [level.unflatten(1, pictures.shape[:2]).permute(1, 2, 0, 3).contiguous() for level in levels]
+    shapes = level_shapes(pictures.shape[2], pictures.shape[3], min_size=min_size)
+    out = [torch.empty((len(pictures), 3, *shape), device=pictures.device) for shape in shapes]
+    done = 0
+    for chunk in cached_chunks(pictures):
+        for whole, level in zip(out, laplacian_levels(chunk, shapes), strict=True):
+            whole[done : done + len(chunk)] = level.unflatten(1, (-1, 3)).permute(1, 2, 0, 3)
+        done += len(chunk)
+    return out
+
+
+def cached_chunks(pictures: UInt8[Tensor, "n 3 h w"]) -> tuple[UInt8[Tensor, "m 3 h w"], ...]:
+    """Return the pictures in runs that are filtered fast: what a core's cache holds, or what fills a GPU."""
+    limit = CHUNK_BYTES.get(pictures.device.type, CHUNK_BYTES["cpu"])
+    return pictures.split(max(1, limit // (4 * pictures[0].numel())))
 
 
 def level_shapes(height: int, width: int, *, min_size: int) -> list[tuple[int, int]]:
