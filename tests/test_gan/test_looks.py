@@ -65,7 +65,7 @@ def test_growth_changes_no_figure_but_by_enlarging(level: int, name: str):
 @pytest.mark.parametrize("name", MEASURES)
 def test_a_broken_generator_is_seen(name: str):
     real, good = noise_pictures(0, 64), noise_pictures(1, 64)
-    broken = good // 2 + (np.indices((32, 32)).sum(axis=0) % 2 * 96).astype(np.uint8)
+    broken = good // 4 + (np.indices((32, 32)).sum(axis=0) % 2 * 128).astype(np.uint8)
     measure = MEASURES[name]()
     assert measure(_sight(broken, real))[name] > 2 * abs(measure(_sight(good, real))[name])
 
