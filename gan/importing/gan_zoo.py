@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gan.importing.layers import fitted_maps, place
-from gan.importing.refusal import ForeignFileError, read_limited
+from gan.importing.refusal import DAMAGE, ForeignFileError, read_limited
 from gan.layers import EqualConv2d, EqualLinear
 from gan.zoo.progan import FIRST_LEVEL, Generator, Shape
 
@@ -60,7 +59,7 @@ def read_gan_zoo(file: Path) -> ZooGenerator:
         fade = 1.0 - float(_settings(stored).get("alpha", 0.0))
     except ForeignFileError as error:
         raise ForeignFileError(f"{file}: {error}") from error
-    except (ValueError, TypeError, LookupError) as error:
+    except DAMAGE as error:
         raise ForeignFileError(f"{file}: its generator is damaged: {error}") from error
     last = generator.shape.last_level
     return ZooGenerator(generator=generator, level=last, fade=1.0 if last == FIRST_LEVEL else fade)
@@ -72,7 +71,7 @@ def _stored(file: Path) -> Mapping[str, Any]:
     try:
         with torch.serialization.safe_globals(allowed):  # pyright: ignore[reportArgumentType]
             stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+    except Exception as error:  # damaged bytes make its reader raise nearly anything, assertions too
         refused = REFUSED.search(str(error))
         if refused:
             raise ForeignFileError(f"asks for {refused[1]}, which is refused: weights need no such thing") from error
@@ -121,10 +120,11 @@ def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Ge
         first_bias="pixel",
         scaling="separate",
     )
-    network = Generator(shape)
+    with torch.device("meta"):
+        network = Generator(shape)
     for name, layer in _layers(network):
         _put(layer, tensors, name, equalised=bool(settings.get("equalizedlR", True)))
-    return network.eval().requires_grad_(False)
+    return network.eval()
 
 
 def _layers(network: Generator) -> list[tuple[str, EqualConv2d | EqualLinear]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan.importing.refusal import ForeignFileError
 from gan.layers import EqualConv2d, EqualLinear
@@ -15,7 +15,6 @@ from gan.zoo.progan import FIRST_LEVEL, Shape
 __all__ = ["fitted_maps", "place"]
 
 
-@torch.no_grad()
 def place(
     layer: EqualConv2d | EqualLinear,
     weight: Float[Tensor, "*shape"],
@@ -27,7 +26,7 @@ def place(
     """Give a layer the weights and biases that another code's layer of the same function has.
 
     Args:
-        layer: ours.
+        layer: ours; it may be on the meta device, where sizes that a file claims cost nothing.
         weight: as stored, in our order of axes.
         bias: as it is added.
         scale: that the other code multiplies its stored weights by at run time; None for the same as ours.
@@ -41,8 +40,9 @@ def place(
             raise ForeignFileError(f"{name} has the shape {tuple(theirs.shape)}, wanted {tuple(ours.shape)}")
         if not bool(torch.isfinite(theirs).all()):
             raise ForeignFileError(f"{name} holds NaN or infinity")
-    layer.weight.copy_(weight if scale is None else weight.double() * (scale / layer.scale))
-    layer.bias.copy_(bias)
+    scaled = weight if scale is None else weight.double() * (scale / layer.scale)
+    layer.weight = nn.Parameter(scaled.float().contiguous(), requires_grad=False)
+    layer.bias = nn.Parameter(bias.float().contiguous(), requires_grad=False)
 
 
 def fitted_maps(maps: Mapping[int, int]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from gan.importing.layers import fitted_maps, place
-from gan.importing.refusal import ForeignFileError
+from gan.importing.refusal import DAMAGE, ForeignFileError
 from gan.importing.unpickling import StoredNetwork, plain, read_networks
 from gan.layers import EqualConv2d, EqualLinear
 from gan.zoo.progan import FIRST_LEVEL, Discriminator, Generator, Shape
@@ -61,7 +61,7 @@ def read_official(file: Path) -> OfficialNetworks:
         level, fade = next(source for source in reversed(sources) if source.function == "G_paper").place()
     except ForeignFileError as error:
         raise ForeignFileError(f"{file}: {error}") from error
-    except (ValueError, TypeError, LookupError) as error:
+    except DAMAGE as error:
         raise ForeignFileError(f"{file}: its networks are damaged: {error}") from error
     return OfficialNetworks(
         generator=generators[0],
@@ -160,7 +160,8 @@ def _generator(source: _Source) -> Generator:
         map_budget=map_budget,
         scaling="fused" if fused else "separate",
     )
-    network = Generator(shape)
+    with torch.device("meta"):
+        network = Generator(shape)
     source.put(network.dense, "4x4/Dense", _dense)
     source.put(network.conv, "4x4/Conv", _conv)
     for level, block in _by_level(network.blocks):
@@ -169,7 +170,7 @@ def _generator(source: _Source) -> Generator:
         source.put(block.conv, f"{side}/Conv1", _conv)
     for level, layer in _by_level(network.to_pictures):
         source.put(layer, f"ToRGB_lod{last - level}", _conv)
-    return network.eval().requires_grad_(False)
+    return network.eval()
 
 
 def _discriminator(source: _Source) -> Discriminator:
@@ -185,7 +186,8 @@ def _discriminator(source: _Source) -> Discriminator:
         stddev_group=int(source.settings.get("mbstd_group_size", 4)),
         scaling="fused" if fused else "separate",
     )
-    network = Discriminator(shape)
+    with torch.device("meta"):
+        network = Discriminator(shape)
     source.put(network.conv, "4x4/Conv", _conv)
     source.put(network.dense, "4x4/Dense0", _dense)
     source.put(network.score, "4x4/Dense1", _dense)
@@ -195,7 +197,7 @@ def _discriminator(source: _Source) -> Discriminator:
         source.put(block.down, f"{side}/Conv1_down" if fused else f"{side}/Conv1", _conv)
     for level, layer in _by_level(network.from_pictures):
         source.put(layer, f"FromRGB_lod{last - level}", _conv)
-    return network.eval().requires_grad_(False)
+    return network.eval()
 
 
 def _by_level(layers: torch.nn.ModuleDict) -> list[tuple[int, Any]]:

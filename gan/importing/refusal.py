@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["MOST_BYTES", "ForeignFileError", "read_limited"]
+__all__ = ["DAMAGE", "MOST_BYTES", "ForeignFileError", "read_limited"]
 
 MOST_BYTES = 2 << 30
 """The authors' largest file, three networks for 1024 px, has 277 MB."""
+
+DAMAGE = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
+"""What values of the wrong kind or shape make of the code that puts networks together."""
 
 
 class ForeignFileError(ValueError):

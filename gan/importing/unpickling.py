@@ -168,7 +168,7 @@ def read_networks(file: Path) -> list[StoredNetwork]:
         found = _Unpickler(io.BytesIO(data), encoding="latin1").load()
     except _Named as refused:
         raise ForeignFileError(str(refused)) from None
-    except (pickle.UnpicklingError, ValueError, TypeError, LookupError, EOFError, AttributeError, MemoryError) as error:
+    except Exception as error:  # damaged bytes make a reader raise nearly anything
         raise ForeignFileError(f"is no network pickle, or a damaged one: {error}") from error
     networks = list(found) if isinstance(found, (tuple, list)) else [found]
     if not networks or not all(isinstance(network, StoredNetwork) and _is_built(network) for network in networks):

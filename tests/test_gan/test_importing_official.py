@@ -1,4 +1,5 @@
 import collections
+import contextlib
 import io
 import os
 import pickle
@@ -255,6 +256,17 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float):
         import_file(_file(tmp_path, data[: int(len(data) * share)]))
 
 
+def test_any_changed_byte_is_refused_or_changes_numbers_alone(tmp_path: Path):
+    data = _pickled(*_three())
+    rng = np.random.default_rng(0)
+    places = np.concatenate([rng.integers(0, 1500, 200), rng.integers(0, len(data), 100)])
+    for place, value in zip(places, rng.integers(0, 256, len(places)), strict=True):
+        changed = bytearray(data)
+        changed[place] = value
+        with contextlib.suppress(ForeignFileError):
+            assert import_file(_file(tmp_path, changed)).generator.shape.resolution == 16
+
+
 def test_too_large_a_file_is_not_even_read(tmp_path: Path):
     path = _file(tmp_path, b"\x80\x04")
     os.truncate(path, MOST_BYTES + 1)
@@ -296,6 +308,10 @@ def test_a_network_that_cannot_be_built_here_is_refused(tmp_path: Path, changes:
             np.zeros((3, 3, 12, 9), np.float32),
             r"Conv0_up has the shape \(12, 9, 3, 3\)",
         ),
+        ("4x4/Conv/weight", np.zeros((3, 3, 0, 10**9), np.float32), "feature maps by level"),
+        ("4x4/Dense/weight", np.zeros((10**12, 0), np.float32), r"4x4/Dense has the shape \(0, 1000000000000\)"),
+        ("8x8/Conv1/bias", np.zeros((2, 2), np.float32), r"8x8/Conv1 has the shape \(2, 2\)"),
+        ("ToRGB_lod0/weight", np.zeros(3, np.float32), "its networks are damaged"),
         ("ToRGB_lod1/bias", np.full(3, np.nan, np.float32), "ToRGB_lod1 holds NaN"),
         ("lod", np.float32(7.0), "lod is 7.0"),
     ],
