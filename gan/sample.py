@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
+from PIL import Image
 from torch import Tensor
 
 from gan.zoo.progan import Fade, Generator
 
-__all__ = ["generate", "latents_of", "sheet"]
+__all__ = ["generate", "latents_of", "picture_png", "sheet"]
 
 BATCH_PIXELS = 16 * 1024 * 1024
 """Pictures are made in batches of about this many pixels."""
@@ -82,3 +84,10 @@ def sheet(
     blank = torch.zeros(down * across - count, *large.shape[1:], dtype=torch.uint8)
     cells = torch.cat([large, blank]).reshape(down, across, *large.shape[1:])
     return cells.permute(0, 3, 1, 4, 2).reshape(down * large.shape[2], across * large.shape[3], 3).numpy()
+
+
+def picture_png(image: UInt8[Tensor, "c h w"]) -> bytes:
+    """Return one picture as a PNG with its own channels: grey, RGB or RGB with alpha."""
+    buffer = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy()).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -28,7 +28,7 @@ from gan.zoo.registry import build_discriminator, build_generator
 from hqdata.settings import ConfigError
 from hqdata.training.machine import Machine
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "check_pictures"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -54,7 +54,7 @@ class Trainer:
     def __init__(
         self, config: GanConfig, pictures: Pictures, *, machine: Machine, processes: Processes = ALONE
     ) -> None:
-        _check_pictures(config, pictures)
+        check_pictures(config, pictures)
         config.check_minibatches(processes.world)
         self.config, self.pictures, self.machine, self.processes = config, pictures, machine, processes
         self.images, self.attempt = 0, 0
@@ -215,7 +215,12 @@ def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def _check_pictures(config: GanConfig, pictures: Pictures) -> None:
+def check_pictures(config: GanConfig, pictures: Pictures) -> None:
+    """Refuse pictures that cannot feed the networks.
+
+    Raises:
+        ConfigError: saying which setting does not fit.
+    """
     shape = config.networks
     if pictures.channels != shape.channels:
         raise ConfigError(

@@ -80,16 +80,16 @@ def run_training(
         ValueError: when the folder holds another training.
         Diverged: when losses become NaN or the generator collapses, each time again after a roll-back.
     """
-    if processes.leads:
-        identity = {
-            "config": config.to_dict(),
-            "pictures": pictures.fingerprint,
-            "machine": dataclasses.asdict(machine),
-            "processes": processes.world,
-        }
-        check_identity(run, json.loads(json.dumps(identity)))
     trainer = Trainer(config, pictures, machine=machine, processes=processes)
     try:
+        if processes.leads:
+            identity = {
+                "config": config.to_dict(),
+                "pictures": pictures.fingerprint,
+                "machine": dataclasses.asdict(machine),
+                "processes": processes.world,
+            }
+            check_identity(run, json.loads(json.dumps(identity)))
         with StopRequest() as stop:
             return _Course(trainer, run, looks).follow(stop)
     finally:

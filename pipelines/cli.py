@@ -1,6 +1,6 @@
 """The command `hqdata`. Sub-commands import what they need when they run, so that `--help` answers at once.
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 75 interrupted and resumable.
+Exit codes: 0 done, 1 failed, 2 wrong use, 4 a training diverged, 75 interrupted and resumable.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 
 import click
 
+from pipelines.cli_gan import export, interpolate, sample, timelapse, train
+from pipelines.cli_gan_import import import_generator
 from pipelines.cli_judge import bench_restoration
 from pipelines.cli_score import score
 from pipelines.cli_train import blend_weights, train_restorer, train_upscaler
@@ -47,7 +49,7 @@ def main() -> NoReturn:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="progan-hq")
 def cli() -> None:
-    """Build high-quality face data sets the CelebA-HQ way."""
+    """Build high-quality face data sets the CelebA-HQ way, train GANs on them, and measure what these learned."""
 
 
 def _build_options(command: Any) -> Any:
@@ -91,6 +93,9 @@ cli.add_command(train_restorer)
 cli.add_command(train_upscaler)
 cli.add_command(blend_weights)
 cli.add_command(score)
+cli.add_command(import_generator)
+for command in (train, sample, interpolate, timelapse, export):
+    cli.add_command(command)
 
 
 @cli.command()
