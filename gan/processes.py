@@ -45,7 +45,7 @@ class Processes:
         """Give every process the values of the leading one."""
         if self.world > 1:
             for tensor in tensors:
-                torch.distributed.broadcast(tensor, src=0)
+                torch.distributed.broadcast(tensor.detach(), src=0)
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over the processes, the same in all of them; all must ask."""
