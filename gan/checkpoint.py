@@ -25,7 +25,7 @@ from gan.config import gan_config_from_dict
 from gan.trainer import Trainer
 from gan.zoo.progan import Generator, Shape
 from gan.zoo.registry import build_generator
-from hqdata.atomic import atomic_path, json_bytes, sync
+from hqdata.atomic import atomic_path, sync, write_json
 from hqdata.settings import ConfigError
 
 __all__ = [
@@ -226,9 +226,9 @@ def _write(
         file = folder / f"{name}.safetensors"
         network = _networks(trainer).get(name)
         metadata = _header(network, phase.level, phase.fade, trainer.images) if isinstance(network, Generator) else None
-        save_file(dict(values), file, metadata=metadata)
+        with atomic_path(file) as temporary_file:
+            save_file(dict(values), temporary_file, metadata=metadata)
         digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
-        sync(file)
     state = {
         "format": FORMAT,
         "version": VERSION,
@@ -242,9 +242,7 @@ def _write(
         "progress": dict(progress),
         "files": digests,
     }
-    (folder / STATE).write_bytes(json_bytes(state))
-    sync(folder / STATE)
-    sync(folder)
+    write_json(folder / STATE, state)
 
 
 def _header(generator: Generator, level: int, fade: float, images: int) -> dict[str, str]:

@@ -31,7 +31,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         f".{path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}{TEMPORARY_SUFFIX}"
     )
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # some writers leave a file that nobody else may read
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)

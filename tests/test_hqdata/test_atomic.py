@@ -60,3 +60,12 @@ def test_an_error_leaves_no_temporary_path_with_a_suffix(tmp_path: Path):
     with pytest.raises(OSError, match="No space left"):
         write_half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_others_may_read_a_file_whose_writer_made_it_private(tmp_path: Path):
+    (tmp_path / "plain").touch()
+    with atomic_path(tmp_path / "private") as temporary:
+        temporary.unlink()
+        temporary.write_text("content")
+        temporary.chmod(0o600)
+    assert (tmp_path / "private").stat().st_mode == (tmp_path / "plain").stat().st_mode
