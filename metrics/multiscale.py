@@ -8,7 +8,7 @@ var S - var D = 4 cov(a, b) and var S + var D = 2 (var a + var b), so that four 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -32,8 +32,10 @@ K1, K2 = 0.01, 0.03
 LEAST_SIDE = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1
 """161 pixels: halved four times, rounding up, it holds one window."""
 LEAST_PROGAN_SIDE = 16
-CHUNK_BYTES = {"cpu": 1 << 20, "cuda": 256 << 20}
+CHUNK_BYTES = {"cpu": 1 << 19, "cuda": 256 << 20}
 """Of finest float32 planes filtered at once: a core's cache, or enough to fill a GPU."""
+PAIRS = 256
+"""Pairs gathered at once."""
 
 Planes: TypeAlias = Float32[Tensor, "h p w"]
 """Height first, then pictures and channels, then width: the order in which filtering is cheap."""
@@ -75,7 +77,7 @@ def ms_ssim(a: ArrayLike, b: ArrayLike, data_range: float = 255.0) -> Float64[Te
             f"images must be at least {LEAST_SIDE} x {LEAST_SIDE} pixels, got {height} x {width}; for small pictures"
             " use metrics.ms_ssim_progan, whose values are others"
         )
-    return _in_chunks(_wang, first, second, data_range)
+    return _product(_scales(first, second, data_range, shrink=False)).mean(dim=1)
 
 
 def ms_ssim_progan(a: ArrayLike, b: ArrayLike, data_range: float = 255.0) -> Float64[Tensor, " n"]:
@@ -99,7 +101,7 @@ def ms_ssim_progan(a: ArrayLike, b: ArrayLike, data_range: float = 255.0) -> Flo
         raise ValueError(
             f"images must be at least {LEAST_PROGAN_SIDE} x {LEAST_PROGAN_SIDE} pixels, got {height} x {width}"
         )
-    return _in_chunks(_progan, first, second, data_range)
+    return _product(_scales(first, second, data_range, shrink=True).mean(dim=2))
 
 
 def ms_ssim_diversity(images: ArrayLike, pairs: int = 10_000, seed: int = 0) -> Diversity:
@@ -120,8 +122,7 @@ def ms_ssim_diversity(images: ArrayLike, pairs: int = 10_000, seed: int = 0) -> 
     if pairs < 2:
         raise ValueError(f"pairs must be at least 2, got {pairs}")
     first, second = (torch.from_numpy(side).to(pictures.device) for side in _dealt(len(pictures), pairs, seed))
-    size = _chunk(pictures) * 8
-    parts = zip(first.split(size), second.split(size), strict=True)
+    parts = zip(first.split(PAIRS), second.split(PAIRS), strict=True)
     values = torch.cat([ms_ssim_progan(pictures[some], pictures[others]) for some, others in parts])
     return Diversity(
         mean=float(values.mean()),
@@ -158,60 +159,60 @@ def _checked(name: str, images: ArrayLike, data_range: float) -> Tensor:
     return tensor
 
 
-def _in_chunks(
-    measure: Callable[[Planes, Planes, float, int], Float64[Tensor, " n"]], a: Tensor, b: Tensor, data_range: float
-) -> Float64[Tensor, " n"]:
-    """Return the measure of each pair from the planes of sum, less the range, and difference."""
-    values = []
-    for first, second in zip(a.split(_chunk(a)), b.split(_chunk(a)), strict=True):
-        one, other = (part.permute(2, 0, 1, 3).flatten(1, 2).float() for part in (first, second))
-        with full_precision(a.device):
-            values.append(measure(one + other - data_range, one - other, data_range, len(first)))
-    return torch.cat(values)
+def _scales(a: Tensor, b: Tensor, data_range: float, *, shrink: bool) -> Float64[Tensor, "5 n c"]:
+    """Return each channel's mean contrast and structure at four scales, and times luminance at the fifth."""
+    pictures, channels = a.shape[:2]
+    pairs = zip(*(_runs_of_planes(some) for some in (a, b)), strict=True)
+    with full_precision(a.device):
+        means = [_plane_scales(one + other - data_range, one - other, data_range, shrink) for one, other in pairs]
+    return torch.cat(means, dim=1).view(-1, pictures, channels)
 
 
-def _chunk(images: Tensor) -> int:
-    return max(1, CHUNK_BYTES.get(images.device.type, CHUNK_BYTES["cpu"]) // (4 * images[0].numel()))
+def _runs_of_planes(images: Tensor) -> Iterator[Planes]:
+    """Yield the channels of all pictures, height first, in runs that are filtered fast."""
+    limit = CHUNK_BYTES.get(images.device.type, CHUNK_BYTES["cpu"])
+    for run in images.flatten(0, 1).split(max(1, limit // (4 * images[0, 0].numel()))):
+        yield run.transpose(0, 1).float().contiguous()
 
 
-def _wang(total: Planes, difference: Planes, data_range: float, pictures: int) -> Float64[Tensor, " n"]:
-    values = torch.ones(total.shape[1], dtype=torch.float64, device=total.device)
-    for scale, weight in enumerate(WEIGHTS, start=1):
-        contrast, both = _similarity(total, difference, data_range, WINDOW)
-        values *= (both if scale == len(WEIGHTS) else contrast).clamp_min(0) ** weight
-        total, difference = _halved(total), _halved(difference)
-    return values.view(pictures, -1).mean(dim=1)
+def _plane_scales(total: Planes, difference: Planes, data_range: float, shrink: bool) -> Float64[Tensor, "5 p"]:
+    means = []
+    for scale in range(len(WEIGHTS)):
+        if scale:
+            total, difference = _halved(total), _halved(difference)
+        window = min(WINDOW, total.shape[0], total.shape[2]) if shrink else WINDOW
+        means.append(_similarity(total, difference, data_range, window, luminance=scale == len(WEIGHTS) - 1))
+    return torch.stack(means)
 
 
-def _progan(total: Planes, difference: Planes, data_range: float, pictures: int) -> Float64[Tensor, " n"]:
-    values = torch.ones(pictures, dtype=torch.float64, device=total.device)
-    for scale, weight in enumerate(WEIGHTS, start=1):
-        window = min(WINDOW, total.shape[0], total.shape[2])
-        contrast, both = _similarity(total, difference, data_range, window)
-        chosen = both if scale == len(WEIGHTS) else contrast
-        values *= chosen.view(pictures, -1).mean(dim=1).clamp_min(0) ** weight
-        total, difference = _halved(total), _halved(difference)
-    return values
+def _product(means: Float64[Tensor, "s *n"]) -> Float64[Tensor, "*n"]:
+    weights = means.new_tensor(WEIGHTS).view(-1, *[1] * (means.ndim - 1))
+    return (means.clamp_min(0) ** weights).prod(dim=0)
 
 
 def _similarity(
-    total: Planes, difference: Planes, data_range: float, window: int
-) -> tuple[Float64[Tensor, " p"], Float64[Tensor, " p"]]:
-    """Return each plane's mean of contrast times structure, and of that times luminance; Wang et al.'s equation 6."""
+    total: Planes, difference: Planes, data_range: float, window: int, *, luminance: bool
+) -> Float64[Tensor, " p"]:
+    """Return each plane's mean of contrast times structure, if asked for times luminance; Wang et al.'s equation 6.
+
+    Args:
+        total: sum of the two pictures less the range, which keeps squares small.
+        difference: of the two pictures.
+        data_range: greatest possible level.
+        window: side of the Gaussian.
+        luminance: multiply by luminance as well.
+    """
     planes = torch.cat([total, difference, total * total, difference * difference], dim=1)
     rows, columns = (_gaussian(length, window, planes.device) for length in (len(planes), planes.shape[2]))
     mean, difference_mean, square, difference_square = over_rows(columns, down_columns(rows, planes)).chunk(4, dim=1)
     c1, c2 = 2 * (K1 * data_range) ** 2, 2 * (K2 * data_range) ** 2
-    of_difference = difference_mean.square()
-    spread, difference_spread = square.addcmul(mean, mean, value=-1), difference_square - of_difference
-    contrast = (spread - difference_spread + c2) / (spread + difference_spread + c2)
-    of_total = (mean + data_range).square_()
-    luminance = (of_total - of_difference + c1) / (of_total + of_difference + c1)
-    return _plane_means(contrast), _plane_means(luminance.mul_(contrast))
-
-
-def _plane_means(planes: Planes) -> Float64[Tensor, " p"]:
-    return planes.mean(dim=2).double().mean(dim=0)
+    spread = torch.addcmul(square, mean, mean, value=-1).add_(c2)
+    difference_spread = torch.addcmul(difference_square, difference_mean, difference_mean, value=-1)
+    alike = (spread - difference_spread).div_(spread.add_(difference_spread))
+    if luminance:
+        of_total, of_difference = (mean + data_range).square_().add_(c1), difference_mean.square()
+        alike *= (of_total - of_difference) / (of_total + of_difference)
+    return alike.mean(dim=2).double().mean(dim=0)
 
 
 def _halved(planes: Planes) -> Planes:
