@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from metrics.evaluation import evaluate
+from metrics import evaluate
 from metrics.plots import plot_reports
 from metrics.report import Report
 
@@ -98,7 +98,7 @@ def write_set(folder: Path, pictures: list[Image.Image]) -> None:
 def print_table(reports: dict[str, Report]) -> None:
     """Print a block for each figure, a line for each set."""
     for figure in next(iter(reports.values())).figures:
-        print(f"\n{figure.name}  ({figure.better} is better)")
+        print(f"\n{figure.name}" + ("" if figure.better == "neither" else f"  ({figure.better} is better)"))
         for name, report in reports.items():
             found = report[figure.name]
             interval = f"[{found.interval.low:.5g}, {found.interval.high:.5g}]" if found.interval else "no interval"
