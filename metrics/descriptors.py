@@ -11,7 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
@@ -24,6 +24,9 @@ __all__ = ["PATCH", "PATCHES", "WIDTH", "PatchDescriptors", "Role"]
 
 Role = Literal["reference", "generated"]
 """Which side of the comparison; the two draw other places, so that equal pictures are not matched patch by patch."""
+
+Corners: TypeAlias = "tuple[Int64[Tensor, 'n p'], Int64[Tensor, 'n p']]"
+"""Tops and lefts of every picture's patches in one level."""
 
 PATCH = 7
 """Side of a patch in pixels; with three channels a descriptor has 147 numbers."""
@@ -122,9 +125,16 @@ class PatchDescriptors:
             first_index = max(self._indices, default=-1) + 1
         self._begin((pictures.shape[2], pictures.shape[3]))
         self._claim(range(first_index, first_index + len(pictures)))
+        shapes = level_shapes(pictures.shape[2], pictures.shape[3], min_size=self.min_size)
+        corners = {
+            place: self._corners(place, first_index, len(pictures), *shapes[place], pictures.device)
+            for place in self._places
+        }
+        done = 0
         for chunk in cached_chunks(pictures):
-            self._add(chunk, first_index)
-            first_index += len(chunk)
+            here = slice(done, done + len(chunk))
+            self._add(chunk, {place: (tops[here], lefts[here]) for place, (tops, lefts) in corners.items()})
+            done += len(chunk)
 
     def merge(self, other: PatchDescriptors) -> None:
         """Add another process's pictures to these, in place; the order of merging changes results by rounding alone.
@@ -222,13 +232,13 @@ class PatchDescriptors:
         if self.shape and other.shape and self._places != other._places:
             raise ValueError(f"descriptors to merge must keep the same levels, got {self._places} and {other._places}")
 
-    def _add(self, pictures: UInt8[Tensor, "n 3 h w"], first_index: int) -> None:
+    def _add(self, pictures: UInt8[Tensor, "n 3 h w"], corners: dict[int, Corners]) -> None:
         shapes = level_shapes(pictures.shape[2], pictures.shape[3], min_size=self.min_size)
         before = sum(map(len, self._sums))
         sums = []
         for place, level in enumerate(laplacian_levels(pictures, shapes)):
-            if place in self._places:
-                patches = self._drawn(level, place, first_index)
+            if place in corners:
+                patches = self._drawn(level, *corners[place])
                 values = patches.double()
                 columns = torch.stack([values.sum(dim=1), values.square_().sum(dim=1)], dim=1)
                 sums.append(columns.unflatten(2, (3, PATCH * PATCH)).sum(dim=3))
@@ -237,9 +247,10 @@ class PatchDescriptors:
                 break
         self._sums.append(torch.stack(sums, dim=1))
 
-    def _drawn(self, level: Float32[Tensor, "h 3n w"], place: int, first_index: int) -> Float32[Tensor, "n p 147"]:
-        height, planes, width = level.shape
-        tops, lefts = self._corners(place, first_index, planes // 3, height, width, level.device)
+    def _drawn(
+        self, level: Float32[Tensor, "h 3n w"], tops: Int64[Tensor, "n p"], lefts: Int64[Tensor, "n p"]
+    ) -> Float32[Tensor, "n p 147"]:
+        _, planes, width = level.shape
         channels = torch.arange(planes, device=level.device).view(-1, 1, 3, 1)
         down = torch.arange(PATCH, device=level.device)
         starts = ((tops[..., None, None] + down) * planes + channels) * width + lefts[..., None, None]
@@ -248,7 +259,7 @@ class PatchDescriptors:
 
     def _corners(
         self, place: int, first_index: int, pictures: int, height: int, width: int, device: torch.device
-    ) -> tuple[Int64[Tensor, "n p"], Int64[Tensor, "n p"]]:
+    ) -> Corners:
         """Return the top and the left of every patch, uniform over the places where it lies inside."""
         key = _hashed(torch.tensor([(2 * self.seed + (self.role == "generated")) % (1 << 63)], device=device))
         images = _hashed(key + torch.arange(first_index, first_index + pictures, device=device))

@@ -185,7 +185,7 @@ def _plane_scales(total: Planes, difference: Planes, data_range: float, shrink: 
     return torch.stack(means)
 
 
-def _product(means: Float64[Tensor, "s *n"]) -> Float64[Tensor, "*n"]:
+def _product(means: Float64[Tensor, "s n *c"]) -> Float64[Tensor, " n *c"]:
     weights = means.new_tensor(WEIGHTS).view(-1, *[1] * (means.ndim - 1))
     return (means.clamp_min(0) ** weights).prod(dim=0)
 
