@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan.zoo.progan import Fade, Generator
 
-__all__ = ["generate", "latents_of", "picture_png", "sheet"]
+__all__ = ["generate", "grid_for", "latents_of", "picture_png", "sheet"]
 
 BATCH_PIXELS = 16 * 1024 * 1024
 """Pictures are made in batches of about this many pixels."""
@@ -84,6 +84,15 @@ def sheet(
     blank = torch.zeros(down * across - count, *large.shape[1:], dtype=torch.uint8)
     cells = torch.cat([large, blank]).reshape(down, across, *large.shape[1:])
     return cells.permute(0, 3, 1, 4, 2).reshape(down * large.shape[2], across * large.shape[3], 3).numpy()
+
+
+def grid_for(height: int, width: int) -> tuple[int, int]:
+    """Return columns and rows of a sheet that fits a screen: 8 x 4 pictures, fewer of large ones, at least 3 x 2.
+
+    >>> grid_for(32, 32), grid_for(256, 256), grid_for(1024, 1024)
+    ((8, 4), (7, 4), (3, 2))
+    """
+    return min(max(1920 // width, 3), 8), min(max(1080 // height, 2), 4)
 
 
 def picture_png(image: UInt8[Tensor, "c h w"]) -> bytes:

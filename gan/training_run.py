@@ -19,7 +19,7 @@ from gan.config import GanConfig
 from gan.data import order
 from gan.pictures import Pictures
 from gan.processes import ALONE, Processes
-from gan.sample import generate, sheet
+from gan.sample import generate, grid_for, sheet
 from gan.streams import stream
 from gan.trainer import Trainer
 from hqdata.atomic import write_bytes
@@ -156,8 +156,9 @@ class _Course:
             phase = trainer.phase
             images = self._drawn()
             path = self._run / "samples" / f"{trainer.images:012d}.png"
-            shape = trainer.config.networks
-            write_bytes(path, encode_png(sheet(images, columns=8, height=shape.size(shape.last_level)[0])))
+            height, width = trainer.config.networks.size(trainer.config.networks.last_level)
+            columns, rows = grid_for(height, width)
+            write_bytes(path, encode_png(sheet(images[: columns * rows], columns=columns, height=height)))
             spread = self._relative_spread(images)
             figures = {name: value for look in self._looks for name, value in look(trainer).items()}
             line = self._log.write(

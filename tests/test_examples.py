@@ -58,3 +58,19 @@ def test_crop_one_photo_says_when_there_is_no_face(run_example, tmp_path: Path):
     with pytest.raises(SystemExit, match="no face found"):
         run_example("crop_one_photo", photo, tmp_path / "crop.png")
     assert not (tmp_path / "crop.png").exists()
+
+
+@pytest.mark.slow
+def test_train_small_goes_from_photos_to_an_exported_generator(run_example, tmp_path: Path):
+    lines = run_example("train_small", tmp_path / "all", "--photos", 12, "--images", 480, "--maps", 16)
+    killed = next(line for line in lines if line.startswith("killed; "))
+    assert 0 < int(killed.split()[-2]) < 480
+    log = (tmp_path / "all" / "training" / "runlog.jsonl").read_text().splitlines()
+    shown = [json.loads(line)["images"] for line in log]
+    assert shown == sorted(set(shown))
+    assert shown[-1] == 480
+    assert {"samples.png", "interpolation.mp4", "timelapse.mp4", "generator.pt2"} <= {
+        path.name for path in (tmp_path / "all").iterdir()
+    }
+    assert any(line.startswith("SWD x1e3 ") for line in lines)
+    assert any(line.startswith("greatest difference 0 ") for line in lines)
