@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from metrics.perceptual import perceptual_distance
     from metrics.permutations import MmdTest, mmd_test
     from metrics.pixel_error import psnr
+    from metrics.plots import plot_reports
     from metrics.pyramids import laplacian_pyramid
-    from metrics.report import Report
+    from metrics.reference_statistics import write_statistics
+    from metrics.report import Figure, Report
     from metrics.similarity import ssim
     from metrics.sliced import SwdResult, sliced_wasserstein, swd
     from metrics.sources import open_source
@@ -79,7 +81,10 @@ _HOMES = {
     "MmdTest": "permutations",
     "mmd_test": "permutations",
     "psnr": "pixel_error",
+    "plot_reports": "plots",
     "laplacian_pyramid": "pyramids",
+    "write_statistics": "reference_statistics",
+    "Figure": "report",
     "Report": "report",
     "ssim": "similarity",
     "SwdResult": "sliced",
@@ -97,6 +102,7 @@ _MODULES = ("features", "kernels", "sources")
 __all__ = [
     "Diversity",
     "FeatureStore",
+    "Figure",
     "FrechetReference",
     "Interval",
     "MmdTest",
@@ -132,6 +138,7 @@ __all__ = [
     "ms_ssim_progan",
     "open_source",
     "perceptual_distance",
+    "plot_reports",
     "prdc",
     "precision_recall",
     "psnr",
@@ -142,6 +149,7 @@ __all__ = [
     "ssim",
     "swd",
     "to_uint8",
+    "write_statistics",
 ]
 
 

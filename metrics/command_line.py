@@ -210,7 +210,14 @@ def _check_outputs(*files: str | None) -> None:
 
 
 def _pictures(path: str, options: dict[str, Any]) -> Any:
-    """Return the path, or the source that --size and --limit make of it."""
+    """Return the path, or the source that --size and --limit make of it.
+
+    Whoever embeds this command may open more kinds: the context's object is asked first, and says None to pass.
+    """
+    embedding = click.get_current_context().obj
+    opened = embedding(path, options) if embedding else None
+    if opened is not None:
+        return opened
     if options["size"] is None and options["limit"] is None:
         return path
     from metrics.sources.opening import open_source

@@ -1,13 +1,17 @@
 """`hqdata score` is `python -m metrics` under the one command."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
+from gan.checkpoint import save_generator
+from gan.zoo import Generator, Shape
 from pipelines.cli import cli
 
 
@@ -63,3 +67,36 @@ def test_the_installed_command_exits_with_the_same_code(pictures: Path):
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 3
     assert "Traceback" not in answer.stderr
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint's folder, of a generator for 16 px that never learned."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("training")
+    generator = Generator(Shape(resolution=16, latent=8, most_maps=8, map_budget=64, channels=1))
+    save_generator(folder / "average.safetensors", generator, level=4, fade=1.0, images=0)
+    return folder
+
+
+def test_a_generator_is_measured_at_its_own_size(training: Path, tmp_path: Path):
+    large = tmp_path / "large.npz"
+    np.savez(large, np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8))
+    words = ("-m", "swd", "--limit", "12", "--cache", "none", "--json", "-")
+    by_option, by_place = hqdata_score(training, "--reference", large, *words), hqdata_score(large, training, *words)
+    assert by_option.exit_code == 0, by_option.stderr
+    figures = [json.loads(answer.stdout)["figures"] for answer in (by_option, by_place)]
+    assert figures[0] == figures[1]
+    assert [figure["name"] for figure in figures[0]] == ["SWD x1e3", "SWD x1e3, 16 px"]
+
+
+def test_a_damaged_generator_is_named(training: Path, pictures: Path, tmp_path: Path):
+    damaged = tmp_path / "average.safetensors"
+    damaged.write_bytes((training / "average.safetensors").read_bytes()[:-40])
+    answer = hqdata_score(damaged, "--reference", pictures)
+    assert answer.exit_code == 2
+    assert str(damaged) in answer.stderr
+
+
+def test_a_reference_that_is_not_said_is_asked_for(training: Path):
+    assert "--reference wants the real pictures" in hqdata_score(training, "--reference").stderr
