@@ -202,7 +202,10 @@ def _similarity(
         window: side of the Gaussian.
         luminance: multiply by luminance as well.
     """
-    planes = torch.cat([total, difference, total * total, difference * difference], dim=1)
+    planes = total.new_empty((len(total), 4 * total.shape[1], total.shape[2]))
+    plain, squares = planes.chunk(2, dim=1)
+    torch.cat([total, difference], dim=1, out=plain)
+    torch.mul(plain, plain, out=squares)
     rows, columns = (_gaussian(length, window, planes.device) for length in (len(planes), planes.shape[2]))
     mean, difference_mean, square, difference_square = over_rows(columns, down_columns(rows, planes)).chunk(4, dim=1)
     c1, c2 = 2 * (K1 * data_range) ** 2, 2 * (K2 * data_range) ** 2

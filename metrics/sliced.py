@@ -34,6 +34,8 @@ LINE_BYTES = 1 << 29
 """Of projected samples held at once."""
 TOGETHER = 256
 """Directions projected at once; fewer leave the multiplier idle."""
+ROWS = {"cpu": 1024}
+"""Of descriptors projected at once, where that should stay in a core's cache."""
 CHECKED = 8
 """Directions measured both ways before counting is trusted."""
 TOLERANCE = 1e-5
@@ -236,7 +238,7 @@ def patch_lines(descriptors: PatchDescriptors, position: int, chosen: Int64[Tens
         weights = directions * scale
         offsets, end = (weights @ mean)[:, None].float(), 0
         with full_precision(scale.device):
-            for rows in _rows(descriptors, position, chosen):
+            for rows in _rows(descriptors, position, chosen, together=ROWS.get(scale.device.type)):
                 part = lines[:, end : end + len(rows)]
                 torch.mm(weights.float(), rows.T, out=part)
                 part.sub_(offsets)
@@ -247,16 +249,18 @@ def patch_lines(descriptors: PatchDescriptors, position: int, chosen: Int64[Tens
 
 
 def _rows(
-    descriptors: PatchDescriptors, position: int, chosen: Int64[Tensor, " m"] | None
+    descriptors: PatchDescriptors, position: int, chosen: Int64[Tensor, " m"] | None, *, together: int | None
 ) -> Iterator[Float[Tensor, "r 147"]]:
     before = 0
     for block in descriptors.patches(position):
         if chosen is None:
-            yield block.flatten(0, 1).float()
+            taken = block
         else:
             here = chosen[(chosen >= before) & (chosen < before + len(block))] - before
-            yield block[here.to(block.device)].flatten(0, 1).float()
+            taken = block[here.to(block.device)]
         before += len(block)
+        rows = taken.flatten(0, 1)
+        yield from (some.float() for some in rows.split(together or len(rows) or 1))
 
 
 def _mean_distance(first: Lines, second: Lines, directions: Float64[Tensor, "k d"], method: Method) -> float:
