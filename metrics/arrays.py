@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -89,8 +90,8 @@ def to_uint8(images: ArrayLike, *, value_range: tuple[float, float]) -> UInt8[Te
             f"images must be float to be mapped from {value_range}, got {tensor.dtype}; uint8 is ready as is"
         )
     low, high = value_range
-    if not low < high:
-        raise ValueError(f"value_range must be (black, white) with black below white, got {value_range}")
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"value_range must be (black, white), finite, black below white, got {value_range}")
     if not bool(torch.isfinite(tensor).all()):
         bad = int(torch.argmin(torch.isfinite(tensor.flatten(1)).all(dim=1).int()))
         raise ValueError(f"images hold NaN or infinity in picture {bad}; look where it was computed")
@@ -103,13 +104,22 @@ def checked_tensor(name: str, values: ArrayLike) -> Tensor:
     if isinstance(values, np.ndarray):
         if values.dtype == object or values.dtype.kind not in "biuf":
             raise TypeError(f"{name} must be an array of real numbers, got dtype {values.dtype}")
-        values = np.ascontiguousarray(values)
+        if isinstance(values, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be a plain array, got a masked one; choose its valid rows")
+        values = np.ascontiguousarray(values, dtype=_known_dtype(values.dtype))
         return torch.from_numpy(values if values.flags.writeable else values.copy())
     if isinstance(values, Tensor):
         if values.is_complex():
             raise TypeError(f"{name} must be real, got {values.dtype}")
+        if values.layout != torch.strided:
+            raise TypeError(f"{name} must be a dense tensor, got {values.layout}; call its to_dense()")
         return values.detach()
     raise TypeError(f"{name} must be a numpy array or a torch tensor, got {type(values).__name__}")
+
+
+def _known_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the type in this machine's byte order, and float64 for longer floats, as torch has them."""
+    return np.dtype(np.float64) if dtype.kind == "f" and dtype.itemsize > 8 else dtype.newbyteorder("=")
 
 
 def _hint(images: Tensor) -> str:
