@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from metrics.arrays import ArrayLike
+from metrics.arrays import ArrayLike, checked_tensor
+from metrics.whole_files import whole_file
 
 __all__ = ["LIMIT_BYTES", "FeatureStore"]
 
@@ -88,17 +89,19 @@ class FeatureStore:
         Rows on CUDA are copied while the device works on: they are here for certain after the next call of anything.
 
         Raises:
-            ValueError: when the rows have another length.
+            TypeError: when they are no array of real numbers.
+            ValueError: when the rows have another length, or numbers that the store's type cannot hold.
         """
-        if rows.ndim != 2 or rows.shape[1] != self.width:
-            raise ValueError(f"rows must have shape (n, {self.width}), got {tuple(rows.shape)}; use one extractor")
+        values = checked_tensor("rows", rows)
+        if values.ndim != 2 or values.shape[1] != self.width:
+            raise ValueError(f"rows must have shape (n, {self.width}), got {tuple(values.shape)}; use one extractor")
         if first_index < 0:
             raise ValueError(f"first_index must be at least 0, got {first_index}")
         self._settle()
-        if isinstance(rows, Tensor) and rows.is_cuda:
-            self._begin_copy(rows.detach(), first_index)
+        if values.is_cuda:
+            self._begin_copy(values, first_index)
             return
-        self._keep(first_index, _as_array(rows).astype(DTYPES[self.dtype], copy=True))
+        self._keep(first_index, self._converted(values, first_index))
 
     def merge(self, other: FeatureStore) -> None:
         """Add another store's rows, such as another process's, in place; `other` keeps its own.
@@ -170,18 +173,11 @@ class FeatureStore:
         target = Path(path)
         if target.suffix not in (".npz", ".npy"):
             raise ValueError(f"{target}: must end in .npz, or in .npy for rows without indices")
-        part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            with part.open("wb") as file:
-                if target.suffix == ".npy":
-                    np.save(file, self.rows(), allow_pickle=False)
-                else:
-                    np.savez(file, rows=self.rows(), indices=self.indices(), format=np.array(MAGIC))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(target) as file:
+            if target.suffix == ".npy":
+                np.save(file, self.rows(), allow_pickle=False)
+            else:
+                np.savez(file, rows=self.rows(), indices=self.indices(), format=np.array(MAGIC))
 
     @classmethod
     def load(cls, path: Path | str) -> FeatureStore:
@@ -201,6 +197,15 @@ class FeatureStore:
         for start, stop in zip([0, *cuts], [*cuts, len(indices)], strict=True):
             if stop > start:
                 self.update(rows[start:stop], first_index=int(indices[start]))
+
+    def _converted(self, rows: Tensor, first_index: int) -> np.ndarray:
+        """Return a copy in the store's type, refusing finite numbers that become infinite in it."""
+        kept = rows.to("cpu", getattr(torch, self.dtype), copy=True)
+        lost = (kept.isinf() & ~rows.isinf().cpu()).any(dim=1)
+        if bool(lost.any()):
+            row = first_index + int(lost.int().argmax())
+            raise ValueError(f"row of picture {row} has numbers too large for {self.dtype}; keep rows as float32")
+        return kept.numpy()
 
     def _begin_copy(self, rows: Tensor, first_index: int) -> None:
         wanted = getattr(torch, self.dtype)
@@ -253,13 +258,6 @@ class FeatureStore:
             if after.first < before.first + before.count:
                 raise ValueError(f"picture {after.first} was given twice; give each process its own part of the source")
         return stretches
-
-
-def _as_array(rows: ArrayLike) -> np.ndarray:
-    if not isinstance(rows, Tensor):
-        return rows
-    held = rows.detach().cpu()
-    return (held.float() if held.dtype == torch.bfloat16 else held).numpy()
 
 
 def _loaded(path: Path) -> tuple[np.ndarray, np.ndarray]:

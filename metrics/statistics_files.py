@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from jaxtyping import Float64
 
 from metrics.arrays import ArrayLike
 from metrics.moments import checked_statistics
+from metrics.whole_files import whole_file
 
 __all__ = ["SavedStatistics", "load_statistics", "save_statistics"]
 
@@ -76,10 +76,11 @@ def save_statistics(
     row, matrix = checked_statistics(target.name, mean, covariance)
     entries = {"mu": row.cpu().numpy(), "sigma": matrix.cpu().numpy()}
     if count is not None:
-        entries["count"] = np.array(count, dtype=np.int64)
+        entries["count"] = np.array(_count(np.array(count)), dtype=np.int64)
     if provenance:
         entries["provenance"] = np.array(json.dumps(dict(provenance), sort_keys=True))
-    _write_whole(target, entries)
+    with whole_file(target) as file:
+        np.savez(file, allow_pickle=False, **entries)
 
 
 def load_statistics(path: str | Path) -> SavedStatistics:
@@ -160,17 +161,3 @@ def _provenance(entry: np.ndarray | None) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise ValueError(f"provenance must be a JSON object, got {entry!r}")
     return told
-
-
-def _write_whole(target: Path, entries: Mapping[str, np.ndarray]) -> None:
-    """Write under a temporary name beside the target, then rename."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **entries)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

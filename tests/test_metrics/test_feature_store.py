@@ -188,6 +188,21 @@ def test_a_store_does_not_change_with_the_array_it_was_given():
     np.testing.assert_array_equal(store.rows(), ROWS)
 
 
+@pytest.mark.parametrize(
+    "rows", [ROWS.tolist(), ROWS.astype(complex), ROWS.astype(object)], ids=["list", "complex", "objects"]
+)
+def test_what_is_no_array_of_real_numbers_is_refused(rows):
+    with pytest.raises(TypeError, match="rows must be"):
+        FeatureStore(5).update(rows, first_index=0)
+
+
+def test_numbers_too_large_for_the_type_are_refused_by_picture():
+    rows = np.ones((3, 2), np.float32)
+    rows[1, 0] = 7e4
+    with pytest.raises(ValueError, match="picture 11 has numbers too large for float16"):
+        FeatureStore(2, "float16").update(rows, first_index=10)
+
+
 @pytest.mark.gpu
 def test_rows_from_cuda_arrive():
     store = FeatureStore(5)

@@ -94,6 +94,24 @@ def test_the_same_statistics_are_the_same_bytes(tmp_path: Path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
+@pytest.mark.parametrize("count", [0, -1, 2.5, True])
+def test_a_count_that_could_not_be_read_is_not_written(path: Path, count):
+    with pytest.raises(ValueError, match="count must be one positive whole number"):
+        save_statistics(path, mean=np.zeros(2), covariance=np.eye(2), count=count)
+    assert not path.exists()
+
+
+def test_files_of_another_byte_order_are_read(path: Path):
+    np.savez(path, mu=np.array([1.0, 2.0], ">f8"), sigma=np.eye(2).astype(">f4"))
+    assert load_statistics(path).mean.tolist() == [1.0, 2.0]
+
+
+def test_others_may_read_a_statistics_file(path: Path):
+    path.with_name("usual").touch()
+    save_statistics(path, mean=np.zeros(2), covariance=np.eye(2))
+    assert path.stat().st_mode == path.with_name("usual").stat().st_mode
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path, monkeypatch: pytest.MonkeyPatch):
     save_statistics(path, mean=np.zeros(2), covariance=np.eye(2))
     before = path.read_bytes()
