@@ -83,7 +83,7 @@ class NetworkExtractor:
         """
         pictures = checked_images("images", images)
         features, logits = [], []
-        with torch.no_grad(), _exact_float32():
+        with torch.no_grad(), _exact_float32(self.device):
             for batch in self._batches(pictures):
                 rows, scores = _both(self.module(batch.to(self.running.dtype)))
                 features.append(self._checked(rows, len(batch)))
@@ -105,7 +105,7 @@ class NetworkExtractor:
         if stages is None:
             raise TypeError(f"{self.name} has no stages to compare place by place; use efficientnet-lite0")
         pictures = checked_images("images", images).to(self.device)
-        with torch.no_grad(), _exact_float32():
+        with torch.no_grad(), _exact_float32(self.device):
             parts = [stages(self.preparation.normalised(picture.float()[None])) for picture in pictures]
         return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
@@ -147,12 +147,16 @@ def chosen_device(device: str) -> str:
 
 
 @contextmanager
-def _exact_float32() -> Iterator[None]:
-    """Make float32 mean float32: cuDNN rounds convolutions' inputs to 10 bits unless told, matmul where it was told."""
+def _exact_float32(device: str) -> Iterator[None]:
+    """Make float32 mean float32: cuDNN rounds convolutions' inputs to 10 bits unless told, matmul where it was told.
+
+    Autocast, in which training loops call, would run the network in half precision.
+    """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        with exact, torch.autocast(torch.device(device).type, enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)

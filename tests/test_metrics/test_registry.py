@@ -154,6 +154,13 @@ def test_a_compiled_network_gives_the_same_rows(module: Corners, images: np.ndar
     torch.testing.assert_close(embedding.features, plain.features, rtol=1e-5, atol=1e-5)
 
 
+def test_autocast_around_the_call_changes_no_row(module: Corners, images: np.ndarray):
+    network = opened(module)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = network.embed(images).features
+    assert torch.equal(inside, network.embed(images).features)
+
+
 @pytest.mark.parametrize("before", ["highest", "medium"])
 def test_the_callers_precision_of_products_is_left_as_it_was(before: str, module: Corners, images: np.ndarray):
     torch.set_float32_matmul_precision(before)
