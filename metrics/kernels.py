@@ -8,6 +8,7 @@ sums then keep their digits.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -104,13 +105,13 @@ def polynomial(degree: int = 3, *, gamma: float | None = None, coef0: float = 1.
     Raises:
         ValueError: when a number is out of its range.
     """
-    if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
+    if isinstance(degree, bool) or not isinstance(degree, numbers.Integral) or degree < 1:
         raise ValueError(f"degree must be a whole number of at least 1, got {degree}")
     if gamma is not None and not (gamma > 0 and math.isfinite(gamma)):
         raise ValueError(f"gamma must be positive and finite, or None for 1 / d, got {gamma}")
     if not (coef0 >= 0 and math.isfinite(coef0)):
         raise ValueError(f"coef0 must be finite and not negative, got {coef0}")
-    return Polynomial(degree, gamma, coef0)
+    return Polynomial(int(degree), gamma, coef0)
 
 
 def energy() -> KernelChoice:
@@ -249,10 +250,10 @@ class Energy:
 
 
 def _positive(name: str, values: float | Sequence[float]) -> tuple[float, ...]:
-    numbers = tuple(float(value) for value in ([values] if isinstance(values, int | float) else values))
-    if not numbers or not all(value > 0 and math.isfinite(value) for value in numbers):
-        raise ValueError(f"{name} must be positive and finite, at least one, got {numbers}")
-    return numbers
+    given = tuple(np.asarray(values, dtype=np.float64).reshape(-1).tolist())
+    if not given or not all(value > 0 and math.isfinite(value) for value in given):
+        raise ValueError(f"{name} must be positive and finite, at least one, got {given}")
+    return given
 
 
 def _median(rows: Float64[Tensor, "n d"]) -> float:

@@ -274,7 +274,7 @@ def _scaled_together(*sets: Float64[Tensor, "n d"]) -> list[_Scaled]:
     """Return the sets for the search: about the first one's mean, in float32 where its products are truly float32."""
     centre = sets[0].mean(dim=0)
     greatest = max(float(torch.maximum(rows.amax(dim=0) - centre, centre - rows.amin(dim=0)).max()) for rows in sets)
-    factor = 2.0 ** -math.ceil(math.log2(greatest)) if greatest > 0 else 1.0
+    factor = 2.0 ** min(1000, -math.ceil(math.log2(greatest))) if greatest > 0 else 1.0
     dtype = _search_dtype(sets[0].device)
     # products and rounding to the dtype: d units in the last place, and some for the few sums; Higham 2002, section 3.1
     slack = (sets[0].shape[1] + 32) * torch.finfo(dtype).eps / 2

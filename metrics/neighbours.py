@@ -7,6 +7,7 @@ Kynkaanniemi et al. 2019, "Improved precision and recall metric for assessing ge
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, fields
 from typing import Generic, TypeAlias, TypeVar
 
@@ -187,7 +188,7 @@ class _Found:
 def _searched(
     reference: ArrayLike, generated: ArrayLike, *, k: int, closed: bool, groups: int, seed: int = 0
 ) -> _Found:
-    if isinstance(k, bool) or not isinstance(k, int):
+    if isinstance(k, bool) or not isinstance(k, numbers.Integral):
         raise TypeError(f"k must be a whole number, got {k!r}")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
@@ -216,12 +217,12 @@ def _balls(name: str, rows: Tensor, *, k: int, groups: int, seed: int) -> Balls:
 
 def _two(shares: Shares, k: int) -> PrecisionRecall:
     precision, recall, _, _ = shares
-    return PrecisionRecall(precision=precision, recall=recall, k=k)
+    return PrecisionRecall(precision=precision, recall=recall, k=int(k))
 
 
 def _four(shares: Shares, k: int) -> Prdc:
     precision, recall, balls, coverage = shares
-    return Prdc(precision=precision, recall=recall, density=balls / k, coverage=coverage, k=k)
+    return Prdc(precision=precision, recall=recall, density=balls / k, coverage=coverage, k=int(k))
 
 
 def _share(found: Tensor) -> float:

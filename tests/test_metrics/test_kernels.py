@@ -94,6 +94,11 @@ def test_copies_have_no_median_bandwidth():
         median_distance(reference=np.ones((5, 2)), generated=np.ones((5, 2)))
 
 
+def test_numpys_numbers_are_numbers():
+    assert rbf(np.float32(2.0)) == rbf(2.0)
+    assert polynomial(np.int64(3)) == polynomial(3)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -191,6 +191,17 @@ def test_cuda_agrees_with_the_cpu(pair, measure):
 
 
 @pytest.mark.parametrize("measure", [prdc, precision_recall])
+def test_numpys_whole_number_is_a_k(pair, measure):
+    assert repr(measure(**pair, k=np.int64(2))) == repr(measure(**pair, k=2))
+
+
+@pytest.mark.parametrize("factor", [1e-310, 1e-200, 1e200])
+def test_any_scale_of_floats_can_be_searched(factor):
+    rows = factor * np.arange(12.0).reshape(12, 1)
+    assert precision_recall(reference=rows, generated=rows, k=1).recall == 1
+
+
+@pytest.mark.parametrize("measure", [prdc, precision_recall])
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
