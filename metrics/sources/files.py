@@ -22,6 +22,7 @@ PICTURE_EXTENSIONS = frozenset(
 )
 LIMIT_BYTES = 2**30
 """Of one file: an archive's entry may claim to unpack to any size."""
+DIGITS = frozenset("0123456789")
 ENCRYPTED = 0x1
 """Bit 0 of an entry's flags (APPNOTE 4.4.4)."""
 
@@ -33,9 +34,15 @@ def natural(path: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
     ['a/9.png', 'a/10.png', 'b/1.png']
     """
     return tuple(
-        tuple((0, int(run), run) if run.isdecimal() else (1, 0, run) for run in re.split(r"([0-9]+)", part) if run)
+        tuple(_number(run) if run[0] in DIGITS else (1, 0, run) for run in re.split(r"([0-9]+)", part) if run)
         for part in path.split("/")
     )
+
+
+def _number(digits: str) -> tuple[int, int, str]:
+    """Return a key that orders by value; an archive's name may have more digits than an int is made of."""
+    value = digits.lstrip("0")
+    return 0, len(value), value + " " + digits
 
 
 def from_folder(folder: Path, *, name: str, options: Options) -> EncodedPictures:
@@ -70,7 +77,7 @@ def from_paths(paths: Sequence[Path], *, name: str, options: Options) -> Encoded
     return EncodedPictures(
         name=name,
         labels=[str(path) for path in paths],
-        read=lambda index: paths[index].read_bytes(),
+        read=lambda index: _content(paths[index]),
         options=options,
     )
 
@@ -126,10 +133,17 @@ def _sorted_files(files: Mapping[str, Path], name: str, options: Options) -> Enc
     return EncodedPictures(
         name=name,
         labels=labels,
-        read=lambda index: files[labels[index]].read_bytes(),
+        read=lambda index: _content(files[labels[index]]),
         options=options,
         notes=_left_out(name, sorted(label for label in files if not _is_picture(label))),
     )
+
+
+def _content(path: Path) -> bytes:
+    """Return a file's bytes; a pipe or a device would be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file, but a pipe or a device")
+    return path.read_bytes()
 
 
 def _key(label: str) -> tuple[object, str]:

@@ -76,7 +76,7 @@ def open_source(
         return x
     options = Options(
         name=name,
-        size=(size, size) if isinstance(size, int) else size,
+        size=size if size is None or isinstance(size, tuple) else (size, size),
         value_range=value_range,
         limit=limit,
         seed=seed,

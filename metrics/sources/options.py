@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from dataclasses import dataclass, field
 
 from metrics.sources.ordered import default_threads
@@ -25,9 +27,15 @@ class Options:
 
     def __post_init__(self) -> None:
         for option, value in (("limit", self.limit), ("num_threads", self.num_threads), ("chunk", self.chunk)):
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and not _is_count(value):
                 raise ValueError(f"{option} must be a whole number of at least 1, got {value!r}")
-        if self.size is not None and min(self.size) < 1:
-            raise ValueError(f"size must be at least 1 pixel, got {self.size}")
-        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
-            raise ValueError(f"value_range must be (black, white) with black below white, got {self.value_range}")
+        if self.size is not None and not (len(self.size) == 2 and all(_is_count(side) for side in self.size)):
+            raise ValueError(f"size must be a side or (height, width), of at least 1 pixel, got {self.size}")
+        if self.value_range is not None:
+            low, high = self.value_range
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(f"value_range must be (black, white), finite, black below white, got {(low, high)}")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 1

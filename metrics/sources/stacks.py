@@ -30,6 +30,16 @@ LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 """Of a zip entry (APPNOTE 4.3.7); its last two numbers are the lengths of name and extra field."""
 
 
+DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,  # an encrypted entry, and NotImplementedError: a compression that zipfile does not know
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
 class StackedPictures:
     """One or several arrays whose first axis counts pictures, one after the other."""
 
@@ -102,7 +112,7 @@ def read_npy(path: Path) -> np.ndarray:
         ValueError: when it is damaged, or holds objects, which would need pickle.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path}: is no whole .npy file of numbers ({error}); write it again") from error
 
@@ -122,7 +132,7 @@ def read_npz(path: Path) -> np.ndarray:
                 return _mapped(path, entry)
             with np.load(path, allow_pickle=False) as arrays:
                 return arrays[entry.filename.removesuffix(".npy")]
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: is no whole .npz file ({error}); copy or write it again") from error
     except ValueError as error:
         if str(error).startswith(str(path)):

@@ -177,6 +177,22 @@ def test_a_file_without_permission_is_named(tmp_path: Path):
         images_of(open_source(tmp_path))
 
 
+def test_a_device_called_a_picture_is_not_waited_for(tmp_path: Path):
+    (tmp_path / "0.png").symlink_to(os.devnull)
+    with pytest.raises(UnreadablePicture, match=r"0\.png: it cannot be read: it is no regular file"):
+        images_of(open_source(tmp_path))
+
+
+def test_numbers_in_names_may_have_any_length():
+    long = "9" * 5000
+    assert sorted([f"{long}0.png", f"{long}.png", "0010.png", "9.png"], key=natural) == [
+        "9.png",
+        "0010.png",
+        f"{long}.png",
+        f"{long}0.png",
+    ]
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
 def test_a_zip_gives_what_its_folder_gives(tmp_path: Path, method):
     files = {"a/10.png": png(2), "a/9.png": png(1), "0.png": png(0), "__MACOSX/0.png": b"", "readme.txt": b""}

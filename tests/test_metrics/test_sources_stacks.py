@@ -74,6 +74,43 @@ def test_objects_in_an_npy_are_never_unpickled(tmp_path: Path):
         open_source(tmp_path / "a.npy")
 
 
+def test_an_npz_called_npy_is_refused_by_name(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", LAST)
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    with pytest.raises(ValueError, match=r"a\.npy: is no whole \.npy file"):
+        open_source(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("local", "central", "value"), [(6, 8, 1), (8, 10, 99)], ids=["encrypted", "unknown compression"]
+)
+def test_an_npz_that_cannot_be_unpacked_is_refused_by_name(tmp_path: Path, local, central, value):
+    np.savez_compressed(tmp_path / "a.npz", LAST)
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[local] = value
+    data[data.find(b"PK\x01\x02") + central] = value
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.npz: is no whole \.npz file"):
+        open_source(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("size", [0, (4,), (4, 4, 4), 4.5, "4", (4.0, 4.0)])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match="size must be a side or"):
+        open_source(IMAGES, size=size)
+
+
+def test_numpys_whole_numbers_are_whole_numbers():
+    source = open_source(IMAGES, size=np.int64(4), limit=np.int64(3), num_threads=np.int32(2))
+    assert images_of(source).shape == (3, 3, 4, 4)
+
+
+@pytest.mark.parametrize("options", [{"limit": True}, {"limit": 2.0}, {"value_range": (0, np.inf)}])
+def test_options_that_are_none_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        open_source(IMAGES, **options)
+
+
 @pytest.mark.parametrize("name", ["a.npz", "a.npy"])
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.99])
 def test_a_cut_array_file_is_refused_by_name(tmp_path: Path, name, share):
