@@ -42,7 +42,7 @@ __all__ = [
 FOLDER = "checkpoints"
 STATE = "state.json"
 FORMAT, VERSION = "progan-hq/checkpoint", 1
-KEYS = ("images", "attempt", "resets", "progress")
+KEYS = ("images", "attempt", "resets", "smoothed_loss", "progress")
 FILES = ("generator", "discriminator", "average", "generator_adam", "discriminator_adam")
 
 
@@ -115,7 +115,7 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
     """
     state = _read_state(folder)
     files = {name: _read_file(folder, name, state["files"]) for name in FILES}
-    trainer.images, trainer.attempt = state["images"], state["attempt"]
+    trainer.images, trainer.attempt, trainer.smoothed_loss = state["images"], state["attempt"], state["smoothed_loss"]
     for name, network in _networks(trainer).items():
         _fill(network, files[name], folder / f"{name}.safetensors")
     trainer.renew_optimisers(state["resets"])
@@ -235,6 +235,7 @@ def _write(
         "images": trainer.images,
         "attempt": trainer.attempt,
         "resets": trainer.resets,
+        "smoothed_loss": trainer.smoothed_loss,
         "level": phase.level,
         "fade": phase.fade,
         "config": trainer.config.to_dict(),

@@ -37,12 +37,15 @@ class LossConfig:
     """Size at which "gradient" measures norms: that of the last level, as the authors' code, or the level's own."""
     drift: float = 0.001
     """Weight of the squared scores of real pictures."""
+    noise: float = 0.0
+    """Weight of the multiplicative noise on the discriminator's features: 0.2 in the paper's least-squares runs, 0 for
+    none. Its strength follows the discriminator's loss (`gan.losses.noise_strength`), which is read at every step."""
     label_weight: float = 1.0
     """Of the label guesses' cross-entropy, where there are labels."""
 
     def __post_init__(self) -> None:
-        if min(self.weight, self.drift, self.label_weight) < 0 or self.target <= 0:
-            raise ConfigError("weight, drift and label_weight must not be negative and target be positive")
+        if min(self.weight, self.drift, self.noise, self.label_weight) < 0 or self.target <= 0:
+            raise ConfigError("weight, drift, noise and label_weight must not be negative and target be positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

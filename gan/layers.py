@@ -24,6 +24,7 @@ __all__ = [
     "PixelNorm",
     "enlarge",
     "leaky",
+    "multiply_noise",
     "shrink",
 ]
 
@@ -48,6 +49,16 @@ def enlarge(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2*h 2*w"]:
 def shrink(maps: Float[Tensor, "n c 2*h 2*w"]) -> Float[Tensor, "n c h w"]:
     """Return the means of 2 x 2 pixels."""
     return functional.avg_pool2d(maps, 2)
+
+
+def multiply_noise(maps: Float[Tensor, "n c h w"], noise: Float[Tensor, "n c"] | None) -> Float[Tensor, "n c h w"]:
+    """Return maps (1 + noise sqrt(c)), a factor for each picture's channel; the maps themselves for None.
+
+    Karras et al. 2018, appendix B, against critics that come to know too much; the noise brings its strength along.
+    """
+    if noise is None:
+        return maps
+    return maps * (1 + noise * math.sqrt(maps.shape[1]))[:, :, None, None].to(maps.dtype)
 
 
 class PixelNorm(nn.Module):

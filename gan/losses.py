@@ -30,9 +30,11 @@ __all__ = [
     "least_squares_generator",
     "logistic_critic",
     "mixtures",
+    "noise_strength",
     "non_saturating_generator",
     "relativistic_critic",
     "relativistic_generator",
+    "smoothed_loss",
     "wasserstein_critic",
     "wasserstein_generator",
     "zero_centred_penalty",
@@ -117,6 +119,26 @@ ADVERSARIAL = {
 def drift(reference: Scores, weight: float = 0.001) -> Scores:
     """Karras et al. 2018, appendix A.1: weight times D(reference)^2, so that critics do not wander off from zero."""
     return weight * reference.square()
+
+
+def smoothed_loss(before: float, loss: float) -> float:
+    """Return 0.9 before + 0.1 loss, with the loss held in 0..1: how hard the critic's game has lately been for it.
+
+    >>> smoothed_loss(0.5, 7.0)
+    0.55
+    """
+    return 0.9 * before + 0.1 * min(max(loss, 0.0), 1.0)
+
+
+def noise_strength(smoothed: float, weight: float = 0.2) -> float:
+    """Return weight max(smoothed - 1/2, 0)^2, the multiplicative noise on a critic's features.
+
+    Karras et al. 2018, appendix B, for least squares; not in any of their published configurations.
+
+    >>> noise_strength(0.4), round(noise_strength(1.0), 3)
+    (0.0, 0.05)
+    """
+    return weight * max(smoothed - 0.5, 0.0) ** 2
 
 
 def mixtures(

@@ -31,6 +31,8 @@ from hqdata.training.machine import Machine
 
 __all__ = ["Part", "Steps"]
 
+REAL, GENERATED, PENALTY = range(3)
+"""Places in a part's noise."""
 MOST_GRAPHS = 64
 """Compiled of each loss: nine levels, each with and without a fade, and anew when memory asks for smaller parts."""
 
@@ -51,6 +53,8 @@ class Part:
     """Pictures of the whole minibatch."""
     level: int
     fade: Fade
+    noise: Float32[Tensor, "b 3 w"] | None = None
+    """On the discriminator's features when it sees real pictures, generated ones, and those of the penalty."""
 
     def only(self, places: Int64[Tensor, " p"]) -> Part:
         """Return some of the pictures, which remain part of the whole minibatch."""
@@ -62,6 +66,7 @@ class Part:
                 ("real", self.real),
                 ("real_labels", self.real_labels),
                 ("shares", self.shares),
+                ("noise", self.noise),
             )
         }
         return dataclasses.replace(self, **rows)
@@ -123,9 +128,13 @@ class Steps:
             _total(terms, name).backward()
         return {name: value.detach() for name, value in terms.items()}
 
+    def _judge(self, part: Part, images: Float[Tensor, "b c h w"], role: int) -> tuple[Tensor, Tensor]:
+        noise = None if part.noise is None else part.noise[:, role]
+        return self._discriminator.judge(images, level=part.level, fade=part.fade, noise=noise)
+
     def _score_terms(self, part: Part, generated: Float32[Tensor, "b c h w"]) -> dict[str, Tensor]:
-        real, real_logits = self._discriminator.judge(part.real, level=part.level, fade=part.fade)
-        fake, fake_logits = self._discriminator.judge(generated, level=part.level, fade=part.fade)
+        real, real_logits = self._judge(part, part.real, REAL)
+        fake, fake_logits = self._judge(part, generated, GENERATED)
         each = {
             "score": self._game.discriminator(real, fake),
             "score/drift": drift(real, self._loss.drift),
@@ -139,7 +148,7 @@ class Steps:
 
     def _penalty_terms(self, part: Part, generated: Float32[Tensor, "b c h w"]) -> dict[str, Tensor]:
         def critic(images: Float[Tensor, "b c h w"]) -> Float32[Tensor, " b"]:
-            return self._discriminator.judge(images, level=part.level, fade=part.fade)[0]
+            return self._judge(part, images, PENALTY)[0]
 
         loss = self._loss
         if loss.penalty == "gradient":
@@ -155,10 +164,10 @@ class Steps:
 
     def _generator_terms(self, part: Part) -> dict[str, Tensor]:
         images = self._generator(part.latents, part.labels, part.level, part.fade)
-        fake, logits = self._discriminator.judge(images, level=part.level, fade=part.fade)
+        fake, logits = self._judge(part, images, GENERATED)
         real = fake
         if self._game.generator_needs_reference:
-            real = self._discriminator.judge(part.real, level=part.level, fade=part.fade)[0]
+            real = self._judge(part, part.real, REAL)[0]
         each = {"generator": self._game.generator(real, fake)}
         if part.labels is not None:
             each["generator/labels"] = self._loss.label_weight * label_loss(logits, part.labels)

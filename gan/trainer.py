@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gan.config import GanConfig
 from gan.data import Feed, prepare
 from gan.ema import decay_for, update_average
+from gan.losses import noise_strength, smoothed_loss
 from gan.pictures import Pictures
 from gan.processes import ALONE, Processes, deal
 from gan.schedule import Phase
@@ -59,6 +60,8 @@ class Trainer:
         self.config, self.pictures, self.machine, self.processes = config, pictures, machine, processes
         self.images, self.attempt = 0, 0
         """Real pictures shown, and how often the training was rolled back."""
+        self.smoothed_loss = 0.0
+        """Of the discriminator, where its features get noise; see `gan.losses.smoothed_loss`."""
         torch.manual_seed(config.training.seed)
         shape = config.networks
         self.generator = self._placed(build_generator(shape.architecture, shape=shape))
@@ -88,6 +91,7 @@ class Trainer:
         for repeat in range(self.config.training.critic_steps):
             whole = self._whole_part(phase, f"critic-{repeat}")
             terms = self._descend(self._steps.discriminator, whole, self.discriminator, self.discriminator_optimiser)
+            self._follow_loss(terms["score"])
             update_average(self.average, self.generator, self._decay(phase))
             self.images += phase.minibatch
         whole = self._generator_part(phase, whole)
@@ -138,6 +142,7 @@ class Trainer:
             minibatch=phase.minibatch,
             level=phase.level,
             fade=fade,
+            noise=self._noise(phase, purpose, share),
         )
 
     def _generator_part(self, phase: Phase, seen: Part) -> Part:
@@ -156,11 +161,25 @@ class Trainer:
             minibatch=phase.minibatch,
             level=phase.level,
             fade=seen.fade,
+            noise=self._noise(phase, "generator", share),
         )
 
     def _latents(self, phase: Phase, purpose: str, share: Tensor) -> Tensor:
         drawn = torch.randn(phase.minibatch, self.config.networks.latent, generator=self._stream(purpose))
         return drawn[share].to(self.machine.device)
+
+    def _noise(self, phase: Phase, purpose: str, share: Tensor) -> Tensor | None:
+        strength = noise_strength(self.smoothed_loss, self.config.loss.noise)
+        if strength == 0.0:
+            return None
+        width = sum(self.config.networks.noise_widths(phase.level))
+        drawn = torch.randn(phase.minibatch, 3, width, generator=self._stream(f"{purpose}-noise"))
+        return (drawn[share] * strength).to(self.machine.device)
+
+    def _follow_loss(self, score: Tensor) -> None:
+        """Take in the discriminator's loss, where that decides its noise."""
+        if self.config.loss.noise:
+            self.smoothed_loss = smoothed_loss(self.smoothed_loss, float(self.processes.sum(score.clone())))
 
     def _stream(self, purpose: str) -> torch.Generator:
         return stream(self.config.training.seed, purpose, self.images, self.attempt)

@@ -6,6 +6,7 @@ picture is a mixture of the new block's and the enlarged one of the level before
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ from gan.layers import (
     PixelNorm,
     enlarge,
     leaky,
+    multiply_noise,
     shrink,
 )
 
@@ -88,6 +90,11 @@ class Shape:
     def maps(self, level: int) -> int:
         """Return the number of feature maps at a level."""
         return max(1, min(self.map_budget >> (level - 1), self.most_maps))
+
+    def noise_widths(self, level: int) -> list[int]:
+        """Return the channels of every 3 x 3 convolution's input in the discriminator, in order, from a level on."""
+        blocks = [self.maps(number) for number in range(level, FIRST_LEVEL, -1) for _ in range(2)]
+        return [*blocks, self.maps(FIRST_LEVEL) + 1]
 
     def size(self, level: int) -> tuple[int, int]:
         """Return height and width of a level's pictures."""
@@ -224,7 +231,12 @@ class Discriminator(nn.Module):
         return self.judge(images, level=level, fade=fade)[0]
 
     def judge(
-        self, images: Float[Tensor, "n c h w"], *, level: int | None = None, fade: Fade = 1.0
+        self,
+        images: Float[Tensor, "n c h w"],
+        *,
+        level: int | None = None,
+        fade: Fade = 1.0,
+        noise: Float[Tensor, "n w"] | None = None,
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n k"]]:
         """Return scores and label logits, both float32.
 
@@ -232,6 +244,7 @@ class Discriminator(nn.Module):
             images: of the level's own size, in -1..1; at fade 0 the level before sees their 2 x 2 means.
             level: log2 of the nominal resolution; the last by default.
             fade: share of the level's own block, as in the generator.
+            noise: for `gan.layers.multiply_noise`, as many columns as `Shape.noise_widths` adds up to; None for none.
 
         Returns:
             Scores (n,) and logits (n, labels) before the softmax; the latter have no columns without labels.
@@ -242,20 +255,25 @@ class Discriminator(nn.Module):
         """
         level = self.shape.checked_level(level)
         _check_pictures(images, self.shape, level)
-        maps = self._entered(images, level, fade)
+        widths = self.shape.noise_widths(level)
+        noises = [None] * len(widths) if noise is None else noise.split(widths, dim=1)
+        maps = self._entered(images, level, fade, noises[:2])
         for number in range(level - 1, FIRST_LEVEL, -1):
-            maps = self.blocks[str(number)](maps)
-        maps = leaky(self.conv(self.stddev(maps)))
+            place = 2 * (level - number)
+            maps = self.blocks[str(number)](maps, noises[place : place + 2])
+        maps = leaky(self.conv(multiply_noise(self.stddev(maps), noises[-1])))
         out = self.score(leaky(self.dense(maps.flatten(1)))).float()
         return out[:, 0], out[:, 1:]
 
-    def _entered(self, images: Float[Tensor, "n c h w"], level: int, fade: Fade) -> Float[Tensor, "n m i j"]:
+    def _entered(
+        self, images: Float[Tensor, "n c h w"], level: int, fade: Fade, noises: Sequence[Tensor | None]
+    ) -> Float[Tensor, "n m i j"]:
         """Return the maps that the block below `level` sees."""
         if level == FIRST_LEVEL:
             return leaky(self.from_pictures[str(level)](images))
         if _is(fade, 0.0):
             return leaky(self.from_pictures[str(level - 1)](shrink(images)))
-        maps = self.blocks[str(level)](leaky(self.from_pictures[str(level)](images)))
+        maps = self.blocks[str(level)](leaky(self.from_pictures[str(level)](images)), noises)
         if _is(fade, 1.0):
             return maps
         return _mixed(leaky(self.from_pictures[str(level - 1)](shrink(images))), maps, fade)
@@ -269,8 +287,11 @@ class _DiscriminatorBlock(nn.Module):
         self.conv = EqualConv2d(shape.maps(level), shape.maps(level))
         self.down = kind(shape.maps(level), shape.maps(level - 1))
 
-    def forward(self, maps: Float[Tensor, "n c 2*h 2*w"]) -> Float[Tensor, "n e h w"]:
-        maps = leaky(self.down(leaky(self.conv(maps))))
+    def forward(
+        self, maps: Float[Tensor, "n c 2*h 2*w"], noises: Sequence[Tensor | None] = (None, None)
+    ) -> Float[Tensor, "n e h w"]:
+        maps = leaky(self.conv(multiply_noise(maps, noises[0])))
+        maps = leaky(self.down(multiply_noise(maps, noises[1])))
         return shrink(maps) if self.shrinks_last else maps
 
 

@@ -65,7 +65,7 @@ def test_files_and_assignments_are_merged_and_the_last_wins(tmp_path: Path):
         ("loss.gamma=750", r"unknown key in \[loss\] 'gamma'"),
         ("loss.adversarial=wgan-gp", r"loss.adversarial must be one of wgan, lsgan, .*, got 'wgan-gp'"),
         ("loss.penalty=gp", r"loss.penalty must be one of gradient, r1, r1\+r2, none, got 'gp'"),
-        ("loss.weight=-1", r"weight, drift and label_weight must not be negative"),
+        ("loss.weight=-1", r"weight, drift, noise and label_weight must not be negative"),
         ("loss.target=0", r"target be positive"),
         ("networks.resolution=100", r"\[networks\]: resolution must be a power of two from 4, got 100"),
         ("networks.resolution=8.0", r"networks.resolution must be of type int, got 8.0"),

@@ -6,8 +6,36 @@ import numpy as np
 import pytest
 import torch
 
+from gan.layers import multiply_noise
+from gan.losses import noise_strength, smoothed_loss
 from gan.schedule import Schedule
-from gan.zoo import build_discriminator, build_generator
+from gan.zoo import Discriminator, Shape, build_discriminator, build_generator
+
+
+def test_multiplicative_noise_has_a_factor_for_each_pictures_channel():
+    maps, noise = torch.rand(2, 4, 3, 3), torch.tensor([[0.0, 0.5, -0.5, 1.0], [0.25, 0.0, 0.0, 0.0]])
+    factors = (multiply_noise(maps, noise) / maps)[:, :, 0, 0]
+    assert torch.allclose(factors, 1 + 2 * noise, atol=1e-6)  # sqrt(4) = 2
+    assert multiply_noise(maps, None) is maps
+
+
+def test_without_strength_noise_changes_nothing():
+    shape = Shape(resolution=16, latent=8, most_maps=8, map_budget=32)
+    discriminator, images = Discriminator(shape), torch.randn(4, 3, 16, 16)
+    assert shape.noise_widths(4) == [4, 4, 8, 8, 9]
+    silent = discriminator.judge(images, noise=torch.zeros(4, 33))[0]
+    assert torch.equal(silent, discriminator(images))
+    assert not torch.equal(discriminator.judge(images, noise=torch.randn(4, 33))[0], silent)
+
+
+@pytest.mark.parametrize(("smoothed", "strength"), [(0.0, 0.0), (0.5, 0.0), (0.75, 0.0125), (1.0, 0.05)])
+def test_the_noise_grows_with_the_critics_loss_beyond_one_half(smoothed: float, strength: float):
+    assert noise_strength(smoothed) == pytest.approx(strength)
+
+
+@pytest.mark.parametrize(("loss", "wanted"), [(-3.0, 0.45), (0.5, 0.5), (9.0, 0.55)])
+def test_the_critics_loss_is_smoothed_within_its_range(loss: float, wanted: float):
+    assert smoothed_loss(0.5, loss) == pytest.approx(wanted)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """A step's gradients are those of its losses, in parts or in one piece, compiled or not."""
 
+import dataclasses
 import functools
 import shutil
 from typing import Any
@@ -37,6 +38,26 @@ def test_parts_add_up_to_the_whole(loss: LossConfig):
     whole = _gradients(pair, loss, [part])
     parts = _gradients(pair, loss, [part.only(places) for places in deal(16, 4, 4)])
     assert all(torch.allclose(whole[name], parts[name], rtol=1e-4, atol=1e-6) for name in whole)
+
+
+def test_parts_with_noise_add_up_to_the_whole():
+    pair, part = _pair(), dataclasses.replace(_part(count=16), noise=0.3 * torch.randn(16, 3, 8 + 8 + 9))
+    whole = _gradients(pair, LossConfig(), [part])
+    parts = _gradients(pair, LossConfig(), [part.only(places) for places in deal(16, 4, 2)])
+    assert all(torch.allclose(whole[name], parts[name], rtol=1e-4, atol=1e-6) for name in whole)
+
+
+@pytest.mark.parametrize("role", [0, 1, 2])
+def test_each_look_of_the_discriminator_has_noise_of_its_own(role: int):
+    pair, part = _pair(), _part()
+    noise = torch.zeros(8, 3, 8 + 8 + 9)
+    quiet = Steps(*pair, LossConfig(), machine=CPU).discriminator(dataclasses.replace(part, noise=noise))
+    noise[:, role] = 0.3
+    noisy = Steps(*pair, LossConfig(), machine=CPU).discriminator(dataclasses.replace(part, noise=noise))
+    touched = {"real_score": 0, "generated_score": 1, "penalty": 2}
+    assert {name for name in touched if float(noisy[name]) != float(quiet[name])} == {
+        name for name, its in touched.items() if its == role
+    }
 
 
 def test_the_generators_step_leaves_the_discriminator_alone(loss: LossConfig):

@@ -87,6 +87,22 @@ def test_other_games_go_on_to_the_bit_as_well(tmp_path: Path, sections: dict):
     again.close()
 
 
+def test_noise_that_follows_the_loss_goes_on_to_the_bit_as_well(tmp_path: Path):
+    sections = {"loss": {"adversarial": "lsgan", "penalty": "none", "noise": 40.0}}
+    trainer, again, quiet = small_trainer(**sections), small_trainer(**sections), small_trainer(**sections)
+    trainer.smoothed_loss = 0.8
+    trainer.step()
+    save_checkpoint(trainer, tmp_path, progress={}, keep=1)
+    load_checkpoint(again, next((tmp_path / "checkpoints").iterdir()))
+    load_checkpoint(quiet, next((tmp_path / "checkpoints").iterdir()))
+    quiet.smoothed_loss = 0.0
+    assert again.smoothed_loss == trainer.smoothed_loss != 0.8
+    losses = [_values(one.step()) for one in (trainer, again, quiet)]
+    assert losses[0] == losses[1] != losses[2]
+    for one in (trainer, again, quiet):
+        one.close()
+
+
 def test_labels_go_on_to_the_bit_as_well(tmp_path: Path):
     config, pictures = small_config(networks={"labels": 3}), small_pictures(classes=3)
     trainer, again = (Trainer(config, pictures, machine=CPU) for _ in range(2))
@@ -105,7 +121,9 @@ def test_another_attempt_draws_other_latents_and_the_same_pictures(monkeypatch: 
     second.attempt = 1
     parts = [[], []]
     for trainer, seen in zip((first, second), parts, strict=True):
-        monkeypatch.setattr(trainer, "_descend", lambda steps, part, *others, seen=seen: seen.append(part) or {})
+        monkeypatch.setattr(
+            trainer, "_descend", lambda steps, part, *others, seen=seen: seen.append(part) or {"score": torch.zeros(())}
+        )
         trainer.step()
         trainer.close()
     assert torch.equal(parts[0][0].real, parts[1][0].real)
