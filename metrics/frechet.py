@@ -221,8 +221,13 @@ def _distance_of_rows(real: Float64[Tensor, "n d"], made: Float64[Tensor, "m d"]
     """Return the distance without forming a covariance: tr (S1 S2)^(1/2) is the nuclear norm of the cross-Gram."""
     a, b = real - real.mean(dim=0), made - made.mean(dim=0)
     of_a, of_b = divisor(len(a), ddof), divisor(len(b), ddof)
-    overlap = torch.linalg.svdvals(a @ b.T).sum() / (of_a * of_b) ** 0.5
+    overlap = torch.linalg.svdvals(_no_longer_than_wide(a) @ _no_longer_than_wide(b).T).sum() / (of_a * of_b) ** 0.5
     return _distance(real.mean(dim=0) - made.mean(dim=0), a.square().sum() / of_a + b.square().sum() / of_b, overlap)
+
+
+def _no_longer_than_wide(rows: Float64[Tensor, "n d"]) -> Float64[Tensor, "r d"]:
+    """Return rows with the same products of columns, at most d of them: few against many need no n by m matrix."""
+    return rows if len(rows) <= rows.shape[1] else torch.linalg.qr(rows, mode="r").R
 
 
 def _distance(apart: Float64[Tensor, " d"], traces: Tensor, overlap: Tensor) -> float:

@@ -147,6 +147,13 @@ def test_singular_matrices_of_several_strips_agree_with_the_rows_own_products():
     assert from_statistics == pytest.approx(fid(reference=a, generated=b), rel=1e-8)
 
 
+def test_directions_that_no_row_takes_add_nothing():
+    """170 roots of a rounding would add 3e-9 here."""
+    a, b = features(1, 30, 200), features(2, 40, 200, scale=1.3)
+    from_statistics = frechet_distance(*statistics(a), *statistics(b))
+    assert from_statistics == pytest.approx(fid(reference=a, generated=b), rel=1e-12)
+
+
 def test_a_kept_reference_does_not_follow_the_arrays_it_was_made_of():
     mean, covariance = np.zeros(3), np.eye(3)
     known = FrechetReference(mean, covariance)
@@ -179,6 +186,18 @@ def test_with_few_rows_no_covariance_is_formed(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(FrechetReference, "__init__", refuse)
     assert fid(reference=features(1, 100, 64), generated=features(2, 63, 64)) > 0
+
+
+def test_few_rows_against_many_need_no_matrix_of_all_pairs(monkeypatch: pytest.MonkeyPatch):
+    shapes, values = [], torch.linalg.svdvals
+    monkeypatch.setattr(torch.linalg, "svdvals", lambda matrix: shapes.append(tuple(matrix.shape)) or values(matrix))
+    many, few = features(1, 900, 64), features(2, 20, 64, scale=1.2)
+    found = fid(reference=many, generated=few)
+    assert shapes == [(64, 20)]
+    a, b = many - many.mean(axis=0), few - few.mean(axis=0)
+    overlap = np.linalg.norm(a @ b.T, "nuc") / np.sqrt(899 * 19)
+    parts = [np.square(many.mean(axis=0) - few.mean(axis=0)).sum(), np.square(a).sum() / 899, np.square(b).sum() / 19]
+    assert found == pytest.approx(sum(parts) - 2 * overlap, rel=1e-12)
 
 
 sets = st.tuples(st.integers(0, 999), st.integers(2, 40), st.integers(2, 40), st.integers(1, 24))
