@@ -254,8 +254,8 @@ def test_order_within_a_set_does_not_matter(seed, n, m):
 @given(seed=st.integers(0, 999), n=st.integers(2, 30))
 def test_a_set_is_at_no_biased_distance_from_itself(seed, n):
     rows = np.random.default_rng(seed).normal(size=(n, 5)) * 10
-    assert mmd(reference=rows, generated=rows[::-1], estimator="biased") == pytest.approx(0, abs=1e-14)
-    assert cmmd(reference=rows, generated=rows[::-1].copy()) == pytest.approx(0, abs=1e-14)
+    assert 0 <= mmd(reference=rows, generated=rows[::-1], estimator="biased") < 1e-14
+    assert 0 <= cmmd(reference=rows, generated=rows[::-1].copy()) < 1e-14
 
 
 @settings(max_examples=15, deadline=None)

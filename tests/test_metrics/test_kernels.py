@@ -89,6 +89,14 @@ def test_the_median_of_many_rows_is_of_a_seeded_draw(monkeypatch):
     assert other == pytest.approx(first, rel=0.2)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_row_is_drawn_once_at_most_for_the_median(monkeypatch, seed):
+    """Any three of 0, 1, 3 and 7 have one of these middle distances; with a row drawn twice it could be 0, 1 or 7."""
+    monkeypatch.setattr("metrics.kernels.MEDIAN_ROWS", 3)
+    found = median_distance(reference=np.array([[0.0], [1.0]]), generated=np.array([[3.0], [7.0]]), seed=seed)
+    assert min(abs(found - middle) for middle in (2, 4, 6)) < 1e-9
+
+
 def test_copies_have_no_median_bandwidth():
     with pytest.raises(ValueError, match="median distance 0 is no bandwidth"):
         median_distance(reference=np.ones((5, 2)), generated=np.ones((5, 2)))

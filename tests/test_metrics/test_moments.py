@@ -171,6 +171,15 @@ def test_what_is_left_goes_on_counting():
     assert close(rest, rows)
 
 
+def test_a_state_does_not_follow_its_moments():
+    moments = moments_of(rows_of(600, 3))
+    state = moments.state_dict()
+    before = {name: state[name].clone() for name in ("mean", "scatter")}
+    moments.update(rows_of(600, 3, seed=1, offset=9.0))
+    assert moments.mean[0] != before["mean"][0]
+    assert all(torch.equal(state[name], value) for name, value in before.items())
+
+
 def test_the_state_survives_saving(tmp_path):
     rows = rows_of(700, 3)
     torch.save(moments_of(rows[:600]).state_dict(), tmp_path / "moments.pt")

@@ -21,6 +21,14 @@ def test_the_value_is_the_discrepancy(kernel, estimator):
     assert found.value == pytest.approx(mmd(**pair(), kernel=kernel, estimator=estimator), abs=1e-12)
 
 
+@pytest.mark.parametrize("kernel", [rbf(1.0), energy(), polynomial()], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_labellings_that_differ_by_rounding_are_ties(kernel, seed):
+    """All corners of a regular simplex are equally far apart, so every labelling has the same discrepancy."""
+    corners = np.linalg.qr(np.random.default_rng(seed).normal(size=(6, 6)))[0]
+    assert mmd_test(reference=corners[:3], generated=corners[3:], kernel=kernel, permutations=50).p_value == 1
+
+
 def test_the_p_value_approaches_the_share_of_all_labellings():
     sets = pair(4, 5, shift=0.6)
     expected = oracle.permutation_p_value(oracle.rbf(median_distance(**sets)), **sets)

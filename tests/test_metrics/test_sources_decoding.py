@@ -132,6 +132,14 @@ def test_sixteen_grey_bits_keep_the_upper_eight_and_are_told():
     assert facts.traits == ("grey", "16 bits")
 
 
+def test_16_bits_of_ink_instead_of_light_are_turned_round():
+    grey_of_light, of_ink = (struct.pack("<HHIHH", 262, 3, 1, value, 0) for value in (1, 0))
+    tiff = encoded(GREY.astype(np.uint16) * 256, "TIFF")
+    assert tiff.count(grey_of_light) == 1
+    image, _ = decode(tiff.replace(grey_of_light, of_ink))
+    assert (image == 255 - GREY[:, :, None]).all()
+
+
 def test_sixteen_colour_bits_keep_the_upper_eight_and_are_told():
     image, facts = decode(png_of_16_bits(RGB.astype(np.uint16) * 256 + 200))
     np.testing.assert_array_equal(image, RGB)
