@@ -161,17 +161,19 @@ def patch_distance(
     _comparable(reference, generated)
     if floor and reference.count < 2:
         raise ValueError("the floor needs at least 2 reference pictures, got 1")
-    halves = _halves(reference, seed)
-    shrink = math.sqrt((1 / reference.count + 1 / generated.count) / (2 / max(len(halves[0]), 1)))
-    levels, floors = {}, {}
-    for position, side in enumerate(reference.resolutions):
-        directions = unit_directions(DIRECTIONS, WIDTH, np.random.default_rng((seed, side)))
-        whole = _mean_distance(patch_lines(reference, position), patch_lines(generated, position), directions, method)
-        levels[side] = PRINTED * whole
-        if floor:
-            first, second = (patch_lines(reference, position, half) for half in halves)
-            floors[side] = PRINTED * shrink * _mean_distance(first, second, directions, method)
-    return SwdResult(levels=levels, floor=SwdResult(levels=floors) if floor else None)
+    sides, positions = reference.resolutions, range(len(reference.resolutions))
+    directions = [unit_directions(DIRECTIONS, WIDTH, np.random.default_rng((seed, side))) for side in sides]
+    pairs = [(patch_lines(reference, position), patch_lines(generated, position)) for position in positions]
+    levels = [PRINTED * distance for distance in _mean_distances(pairs, directions, method)]
+    if not floor:
+        return SwdResult(levels=dict(zip(sides, levels, strict=True)))
+    first, second = _halves(reference, seed)
+    shrink = math.sqrt((1 / reference.count + 1 / generated.count) / (2 / len(first)))
+    pairs = [(patch_lines(reference, place, first), patch_lines(reference, place, second)) for place in positions]
+    floors = [PRINTED * shrink * distance for distance in _mean_distances(pairs, directions, method)]
+    return SwdResult(
+        levels=dict(zip(sides, levels, strict=True)), floor=SwdResult(levels=dict(zip(sides, floors, strict=True)))
+    )
 
 
 def sliced_wasserstein(
@@ -204,7 +206,7 @@ def sliced_wasserstein(
     if num_directions < 1:
         raise ValueError(f"num_directions must be at least 1, got {num_directions}")
     directions = unit_directions(num_directions, real.shape[1], rng)
-    return _mean_distance(_row_lines(real), _row_lines(made), directions, method)
+    return _mean_distances([(_row_lines(real), _row_lines(made))], [directions], method)[0]
 
 
 def unit_directions(count: int, width: int, rng: np.random.Generator) -> Float64[Tensor, "k d"]:
@@ -263,24 +265,34 @@ def _rows(
         yield from (some.float() for some in rows.split(together or len(rows) or 1))
 
 
-def _mean_distance(first: Lines, second: Lines, directions: Float64[Tensor, "k d"], method: Method) -> float:
+def _mean_distances(
+    pairs: list[tuple[Lines, Lines]], directions: list[Float64[Tensor, "k d"]], method: Method
+) -> list[float]:
+    """Return the mean over its directions of each pair's distances; all pairs have the same numbers of samples."""
     if method not in ("auto", "exact", "histogram"):
         raise ValueError(f'method must be "auto", "exact" or "histogram", got {method!r}')
-    samples = first.samples + second.samples
-    together = max(CHECKED, min(TOGETHER, LINE_BYTES // (samples * first.dtype.itemsize), len(directions)))
+    first, second = pairs[0]
+    fitting = LINE_BYTES // ((first.samples + second.samples) * first.dtype.itemsize)
+    together = max(CHECKED, min(TOGETHER, fitting, len(directions[0])))
     rooms = first.room(together), second.room(together)
+    return [_mean_distance(*pair, some, rooms, method) for pair, some in zip(pairs, directions, strict=True)]
+
+
+def _mean_distance(
+    first: Lines, second: Lines, directions: Float64[Tensor, "k d"], rooms: tuple[Tensor, Tensor], method: Method
+) -> float:
     count = method == "histogram"
     known = torch.empty(0, dtype=torch.float64, device=first.device)
-    if method == "auto" and samples >= LEAST_COUNTED:
+    if method == "auto" and first.samples + second.samples >= LEAST_COUNTED:
         checked, directions = directions[:CHECKED], directions[CHECKED:]
-        counted = counted_distances(first.on(checked, rooms[0]), second.on(checked, rooms[1]))
-        known = sorted_distances(rooms[0][: len(checked)], rooms[1][: len(checked)])
+        lines = first.on(checked, rooms[0]), second.on(checked, rooms[1])
+        counted, known = counted_distances(*lines), sorted_distances(*lines)
         count = _trusted(counted, known, len(checked) + len(directions))
     way = counted_distances if count else sorted_distances
-    rest = [
-        way(first.on(some, rooms[0]), second.on(some, rooms[1])) for some in directions.split(together) if len(some)
-    ]
-    return float(torch.cat([known, *rest]).mean())
+    parts = [some for some in directions.split(len(rooms[0])) if len(some)]
+    return float(
+        torch.cat([known, *(way(first.on(some, rooms[0]), second.on(some, rooms[1])) for some in parts)]).mean()
+    )
 
 
 def _trusted(counted: Float64[Tensor, " k"], known: Float64[Tensor, " k"], directions: int) -> bool:

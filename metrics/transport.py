@@ -43,8 +43,13 @@ def counted_distances(a: Float[Tensor, "k n"], b: Float[Tensor, "k m"]) -> Float
 
 
 def _counted(a: Float[Tensor, "k n"], b: Float[Tensor, "k m"]) -> Float64[Tensor, " k"]:
-    ruler = Ruler.of(a, b)
-    return ruler.distances(ruler.counts(a), ruler.counts(b), a.shape[1], b.shape[1])
+    """Return what `Ruler` does step by step, keeping what its steps would do twice."""
+    centre = _centre(a, b)
+    a, b = a - centre, b - centre
+    far = a.abs(), b.abs()
+    spread = _spread(*far)
+    counts = (_binned(values, bounds.add_(spread)) for values, bounds in zip((a, b), far, strict=True))
+    return Ruler(centre, spread).distances(*counts, a.shape[1], b.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +66,39 @@ class Ruler:
     @classmethod
     def of(cls, a: Float[Tensor, "k n"], b: Float[Tensor, "k m"]) -> Ruler:
         """Return the ruler about both samples' mean whose spread is their mean distance to it."""
-        centre = (a.mean(dim=1, keepdim=True) + b.mean(dim=1, keepdim=True)) / 2
-        far = [(sample - centre).abs_().mean(dim=1, keepdim=True) for sample in (a, b)]
-        return cls(centre, ((far[0] + far[1]) / 2).clamp_min_(torch.finfo(a.dtype).tiny))
+        centre = _centre(a, b)
+        return cls(centre, _spread((a - centre).abs_(), (b - centre).abs_()))
 
     def counts(self, sample: Float[Tensor, "k n"]) -> Int64[Tensor, "k b"]:
         """Return how many samples of each line lie in each bin."""
         values = sample - self.centre
-        bounds = values.abs().add_(self.spread)
-        places = values.div_(bounds).mul_(HALF_BINS).add_(BINS / 2).to(torch.int32)
-        if len(places) > 1:
-            places = places + torch.arange(len(places), device=values.device)[:, None] * BINS
-        return torch.bincount(places.flatten(), minlength=len(places) * BINS).view(-1, BINS)
+        return _binned(values, values.abs().add_(self.spread))
 
     def distances(
         self, a: Int64[Tensor, "k b"], b: Int64[Tensor, "k b"], size_a: int, size_b: int
     ) -> Float64[Tensor, " k"]:
         """Return the distances of two samples of so many values by their counts."""
         once = math.lcm(size_a, size_b)
-        gap = (a * (once // size_a)).sub_(b, alpha=once // size_b).cumsum_(dim=1).abs_()
+        more = a if size_a == once else a * (once // size_a)
+        gap = torch.sub(more, b, alpha=once // size_b).cumsum_(dim=1).abs_()
         return (gap[:, :-1].double() @ _steps(gap.device)) * (self.spread[:, 0].double() / once)
+
+
+def _centre(a: Float[Tensor, "k n"], b: Float[Tensor, "k m"]) -> Float[Tensor, "k 1"]:
+    return (a.mean(dim=1, keepdim=True) + b.mean(dim=1, keepdim=True)) / 2
+
+
+def _spread(far_a: Float[Tensor, "k n"], far_b: Float[Tensor, "k m"]) -> Float[Tensor, "k 1"]:
+    mean = (far_a.mean(dim=1, keepdim=True) + far_b.mean(dim=1, keepdim=True)) / 2
+    return mean.clamp_min_(torch.finfo(mean.dtype).tiny)
+
+
+def _binned(values: Float[Tensor, "k n"], bounds: Float[Tensor, "k n"]) -> Int64[Tensor, "k b"]:
+    """Return how many values of each line lie in each bin of value / bound, which is within -1..1; eats the values."""
+    places = values.div_(bounds).mul_(HALF_BINS).add_(BINS / 2).to(torch.int32)
+    if len(places) > 1:
+        places = places + torch.arange(len(places), device=values.device)[:, None] * BINS
+    return torch.bincount(places.flatten(), minlength=len(places) * BINS).view(-1, BINS)
 
 
 @lru_cache(maxsize=4)
