@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from metrics.arrays import ArrayLike, checked_tensor
-from metrics.whole_files import whole_file
+from metrics.whole_files import DAMAGED, whole_file
 
 __all__ = ["LIMIT_BYTES", "FeatureStore"]
 
@@ -270,7 +269,7 @@ def _loaded(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 indices, rows = found["indices"], found["rows"]
     except FileNotFoundError:
         raise
-    except (ValueError, KeyError, EOFError, OSError, TypeError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: holds no feature rows, or is damaged ({error}); extract them again") from error
     if rows.ndim != 2 or str(rows.dtype) not in DTYPES or indices.shape != (len(rows),):
         raise ValueError(f"{path}: must hold float rows (n, d), got {rows.dtype} {rows.shape}")

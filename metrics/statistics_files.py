@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,24 +15,12 @@ from jaxtyping import Float64
 
 from metrics.arrays import ArrayLike
 from metrics.moments import checked_statistics
-from metrics.whole_files import whole_file
+from metrics.whole_files import DAMAGED, whole_file
 
 __all__ = ["SavedStatistics", "load_statistics", "save_statistics"]
 
 END_BYTES = 22
 """Length of a zip archive's end record; bytes 10 and 11 count its entries, 0xFFFF stands for more."""
-UNREADABLE = (
-    ValueError,  # a pickled object, a damaged header, too few bytes
-    OSError,
-    EOFError,
-    KeyError,
-    MemoryError,  # a damaged header that promises more than there is
-    NotImplementedError,  # a compression that zipfile does not know
-    RuntimeError,  # an encrypted entry
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,7 +112,7 @@ def _read_entries(source: Path) -> dict[str, np.ndarray]:
             _check_directory(source, archive)
             present = [name for name in archive.namelist() if name.removesuffix(".npy") in _ENTRIES]
             return {name.removesuffix(".npy"): _read_entry(archive, name) for name in present}
-    except UNREADABLE as error:
+    except DAMAGED as error:
         raise ValueError(f"{source}: cannot be read as .npz ({error}); {_REMEDY}") from error
 
 

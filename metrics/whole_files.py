@@ -1,16 +1,36 @@
-"""Files that appear whole or not at all: written under a temporary name beside the target, synced, then renamed."""
+"""Files that appear whole or not at all, and what reading others, cut or damaged, leads to."""
 
 from __future__ import annotations
 
 import os
 import socket
+import struct
 import threading
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["whole_file"]
+__all__ = ["DAMAGED", "whole_file"]
+
+DAMAGED = (
+    ValueError,  # a pickled object, a damaged header, too few bytes
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,  # a header that promises more than there is
+    RuntimeError,  # an encrypted entry, and NotImplementedError: a compression that zipfile does not know
+    SyntaxError,
+    TypeError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""Whatever numpy and zipfile raise for bytes that are no whole .npy or .npz file."""
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import struct
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from metrics.sources.batches import Block
 from metrics.sources.conversion import Conversion
 from metrics.sources.ordered import in_order
 from metrics.sources.summary import Summary, same_content
+from metrics.whole_files import DAMAGED
 
 __all__ = ["StackedPictures", "read_npy", "read_npz"]
 
@@ -28,16 +28,6 @@ HASHED = 16
 """Pictures in memory at a time while fingerprints are taken."""
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 """Of a zip entry (APPNOTE 4.3.7); its last two numbers are the lengths of name and extra field."""
-
-
-DAMAGED = (
-    OSError,
-    EOFError,
-    RuntimeError,  # an encrypted entry, and NotImplementedError: a compression that zipfile does not know
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class StackedPictures:
@@ -113,7 +103,7 @@ def read_npy(path: Path) -> np.ndarray:
     """
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: is no whole .npy file of numbers ({error}); write it again") from error
 
 
@@ -132,12 +122,12 @@ def read_npz(path: Path) -> np.ndarray:
                 return _mapped(path, entry)
             with np.load(path, allow_pickle=False) as arrays:
                 return arrays[entry.filename.removesuffix(".npy")]
-    except DAMAGED as error:
-        raise ValueError(f"{path}: is no whole .npz file ({error}); copy or write it again") from error
     except ValueError as error:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: holds no array of numbers ({error}); write it with numpy.savez") from error
+    except DAMAGED as error:
+        raise ValueError(f"{path}: is no whole .npz file ({error}); copy or write it again") from error
 
 
 def _only_array(path: Path, archive: zipfile.ZipFile) -> str:

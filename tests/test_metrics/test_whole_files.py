@@ -3,8 +3,12 @@
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from metrics.feature_store import FeatureStore
+from metrics.sources.stacks import read_npy, read_npz
+from metrics.statistics_files import load_statistics, save_statistics
 from metrics.whole_files import whole_file
 
 
@@ -36,3 +40,39 @@ def test_others_may_read_it_as_they_may_any_new_file(tmp_path: Path):
         file.write(b"new")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "a.bin")]
     assert modes[0] == modes[1]
+
+
+ROWS = np.arange(6.0).reshape(3, 2)
+FILES = {
+    "features.npz": (lambda path: store_of(ROWS).save(path), FeatureStore.load),
+    "features.npy": (lambda path: store_of(ROWS).save(path), FeatureStore.load),
+    "statistics.npz": (lambda path: save_statistics(path, mean=ROWS[0], covariance=np.eye(2)), load_statistics),
+    "pictures.npy": (lambda path: np.save(path, np.zeros((1, 3, 4, 4), np.uint8)), read_npy),
+    "pictures.npz": (lambda path: np.savez(path, np.zeros((1, 3, 4, 4), np.uint8)), read_npz),
+    "packed.npz": (lambda path: np.savez_compressed(path, np.zeros((1, 3, 4, 4), np.uint8)), read_npz),
+}
+
+
+def store_of(rows: np.ndarray) -> FeatureStore:
+    store = FeatureStore(rows.shape[1])
+    store.update(rows, first_index=0)
+    return store
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_flipped_bit_leads_to_another_error_than_one_that_names_the_file(tmp_path: Path, name: str):
+    write, read = FILES[name]
+    path = tmp_path / name
+    write(path)
+    whole = path.read_bytes()
+    strange = []
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            read(path)
+        except Exception as error:
+            if not isinstance(error, ValueError) or name not in str(error):
+                strange.append((place, error))
+    assert not strange
