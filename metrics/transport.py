@@ -46,10 +46,10 @@ def _counted(a: Float[Tensor, "k n"], b: Float[Tensor, "k m"]) -> Float64[Tensor
     """Return what `Ruler` does step by step, keeping what its steps would do twice."""
     centre = _centre(a, b)
     a, b = a - centre, b - centre
-    far = a.abs(), b.abs()
-    spread = _spread(*far)
-    counts = (_binned(values, bounds.add_(spread)) for values, bounds in zip((a, b), far, strict=True))
-    return Ruler(centre, spread).distances(*counts, a.shape[1], b.shape[1])
+    far_a, far_b = a.abs(), b.abs()
+    spread = _spread(far_a, far_b)
+    counts_a, counts_b = _binned(a, far_a.add_(spread)), _binned(b, far_b.add_(spread))
+    return Ruler(centre, spread).distances(counts_a, counts_b, a.shape[1], b.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
