@@ -73,8 +73,9 @@ def save_checkpoint(trainer: Trainer, run: Path, *, progress: Mapping[str, Any],
     root = run / FOLDER
     name = f"{trainer.images:012d}"
     root.mkdir(parents=True, exist_ok=True)
-    for left in root.glob(".*"):
-        shutil.rmtree(left)
+    for left in root.glob(".*"):  # of a kill; files, such as file managers leave, are not ours
+        if left.is_dir():
+            shutil.rmtree(left)
     temporary = root / f".{name}"
     temporary.mkdir()
     try:
@@ -86,7 +87,7 @@ def save_checkpoint(trainer: Trainer, run: Path, *, progress: Mapping[str, Any],
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync(root)
-    for old in sorted(root.glob("[0-9]*"))[:-keep]:
+    for old in _folders(run)[:-keep]:
         _remove(old)
     return root / name
 
@@ -103,8 +104,13 @@ def find_not_finite(trainer: Trainer) -> str | None:
 
 def latest_checkpoint(run: Path) -> Path | None:
     """Return the folder of a training's newest checkpoint, or None when there is none yet."""
-    found = sorted((run / FOLDER).glob("[0-9]*"))
+    found = _folders(run)
     return found[-1] if found else None
+
+
+def _folders(run: Path) -> list[Path]:
+    """Return a training's checkpoints in their order; a copy of another name, such as one put aside, is none."""
+    return sorted(path for path in (run / FOLDER).glob("[0-9]*") if path.name.isdecimal() and path.is_dir())
 
 
 def load_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
@@ -298,9 +304,12 @@ def _fill(network: nn.Module, values: Mapping[str, Tensor], file: Path) -> None:
 
 
 def _restore_moments(optimiser: torch.optim.Optimizer, network: nn.Module, values: Mapping[str, Tensor]) -> None:
-    places = {name: index for index, (name, _) in enumerate(network.named_parameters())}
+    """Give the optimiser back its moments, each laid out in memory as its parameter: fused Adam takes no other."""
+    places = {name: (index, parameter) for index, (name, parameter) in enumerate(network.named_parameters())}
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in values.items():
         name, field = key.rsplit("/", 1)
-        moments.setdefault(places[name], {})[field] = value
+        index, parameter = places[name]
+        alike = torch.empty_like(parameter, device="cpu").copy_(value) if value.shape == parameter.shape else value
+        moments.setdefault(index, {})[field] = alike
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
