@@ -6,13 +6,13 @@ Needs the package of the extra "tensorboard".
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gan.trainer import Trainer
 from hqdata.png import decode_png
+from hqdata.training.runlog import read_log
 
 __all__ = ["FOLDER", "TensorBoardMirror", "has_tensorboard"]
 
@@ -52,7 +52,7 @@ class TensorBoardMirror:
             self._writer.close()
 
     def _show(self) -> None:
-        lines = _lines(self._run / "runlog.jsonl")
+        lines = read_log(self._run / "runlog.jsonl")
         if not lines:
             return
         last = lines[-1]["images"]
@@ -81,9 +81,3 @@ class TensorBoardMirror:
         sheet = self._run / "samples" / f"{images:012d}.png"
         if sheet.exists():
             self._writer.add_image("samples", decode_png(sheet.read_bytes()), images, dataformats="HWC")
-
-
-def _lines(log: Path) -> list[dict[str, Any]]:
-    """Return the whole lines; a kill may have cut the last."""
-    whole = log.read_bytes().splitlines(True) if log.exists() else []
-    return [json.loads(line) for line in whole if line.endswith(b"\n")]

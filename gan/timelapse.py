@@ -20,6 +20,7 @@ from gan.config import GanConfig, gan_config_from_dict
 from gan.schedule import Phase
 from hqdata.png import decode_png
 from hqdata.training.identity import RUN_FILE
+from hqdata.training.runlog import read_log
 
 __all__ = ["Sample", "find_samples", "time_lapse"]
 
@@ -55,10 +56,10 @@ def find_samples(run: Path) -> list[Sample]:
     """Return a training's sheets in their order.
 
     Raises:
-        ValueError: when the folder is no training's, or holds no sheet yet; the message names it.
+        ValueError: when the folder is no training's, holds no sheet yet, or its log is damaged; the message names it.
     """
     config = _config(run)
-    log = _seconds_by_images(run / "runlog.jsonl")
+    log = {line["images"]: line.get("seconds") for line in read_log(run / "runlog.jsonl")}
     shown = sorted((int(path.stem), path) for path in (run / "samples").glob("*.png") if path.stem.isdecimal())
     if not shown:
         raise ValueError(f"{run}: has no sheets in samples/ yet; the first comes at the training's first tick")
@@ -153,11 +154,3 @@ def _config(run: Path) -> GanConfig:
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: is not that of a GAN's training ({error})") from error
-
-
-def _seconds_by_images(log: Path) -> dict[int, float]:
-    """Return when each line was written; a kill may have cut the last."""
-    if not log.exists():
-        return {}
-    lines = [json.loads(line) for line in log.read_bytes().splitlines(True) if line.endswith(b"\n")]
-    return {line["images"]: line["seconds"] for line in lines}

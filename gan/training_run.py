@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from gan.checkpoint import find_not_finite, latest_checkpoint, load_checkpoint, save_checkpoint
+from gan.checkpoint import FOLDER, find_not_finite, latest_checkpoint, load_checkpoint, save_checkpoint
 from gan.config import GanConfig
 from gan.data import order
 from gan.pictures import Pictures
@@ -25,6 +26,7 @@ from gan.trainer import Trainer
 from hqdata.atomic import write_bytes
 from hqdata.png import encode_png
 from hqdata.training.identity import check_identity
+from hqdata.training.lock import locked_folder
 from hqdata.training.machine import Machine
 from hqdata.training.runlog import RunLog
 from hqdata.training.stopping import StopRequest
@@ -66,7 +68,7 @@ def run_training(
     """Train until the schedule ends, from where the folder stands; return whether it has ended.
 
     SIGINT and SIGTERM end it after the step at hand, with a checkpoint; the same call goes on, bit for bit on the same
-    device, precision and versions.
+    device, precision and versions. A SIGINT after that ends it at once, with the last checkpoint.
 
     Args:
         config: of the training; a resumed one must have the same.
@@ -77,23 +79,29 @@ def run_training(
         looks: what to measure at every tick.
 
     Raises:
-        ValueError: when the folder holds another training.
+        ConfigError: when another process trains in the folder.
+        ValueError: when the folder holds another training, or a file of it is damaged.
         Diverged: when losses become NaN or the generator collapses, each time again after a roll-back.
     """
     trainer = Trainer(config, pictures, machine=machine, processes=processes)
     try:
-        if processes.leads:
-            identity = {
-                "config": config.to_dict(),
-                "pictures": pictures.fingerprint,
-                "machine": dataclasses.asdict(machine),
-                "processes": processes.world,
-            }
-            check_identity(run, json.loads(json.dumps(identity)))
-        with StopRequest() as stop:
+        with locked_folder(run) if processes.leads else nullcontext(), StopRequest() as stop:
+            if processes.leads:
+                check_identity(run, _identity(trainer), saved=FOLDER)
             return _Course(trainer, run, looks).follow(stop)
     finally:
         trainer.close()
+
+
+def _identity(trainer: Trainer) -> dict[str, Any]:
+    """Return everything that decides a training's outcome, as JSON holds it."""
+    identity = {
+        "config": trainer.config.to_dict(),
+        "pictures": trainer.pictures.fingerprint,
+        "machine": dataclasses.asdict(trainer.machine),
+        "processes": trainer.processes.world,
+    }
+    return json.loads(json.dumps(identity))
 
 
 class _Course:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hqdata.atomic import write_bytes
 
-__all__ = ["RunLog"]
+__all__ = ["RunLog", "read_log"]
 
 DIGITS = 6
 """Significant digits of what is written."""
@@ -35,7 +35,8 @@ class RunLog:
         self._interval: tuple[int, float] = (begun["images"], begun["seconds"])
         self._sums: dict[str, tuple[float, int]] = {name: (total, n) for name, (total, n) in begun["sums"].items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, b"".join(line for line in _lines(path) if _images(line) <= images))
+        kept = [line for line in read_log(path) if line["images"] <= images]
+        write_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode("ascii"))
 
     @property
     def seconds(self) -> float:
@@ -76,13 +77,24 @@ class RunLog:
         return line
 
 
-def _lines(path: Path) -> list[bytes]:
-    """Return the whole lines; a kill may have cut the last."""
-    return [line for line in path.read_bytes().splitlines(True) if line.endswith(b"\n")] if path.exists() else []
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return a log's lines, without a last one that a kill has cut; none where there is no file.
+
+    Raises:
+        ValueError: when a line is no log's; the message names it.
+    """
+    whole = path.read_bytes().splitlines(True) if path.exists() else []
+    return [_line(path, number, text) for number, text in enumerate(whole, 1) if text.endswith(b"\n")]
 
 
-def _images(line: bytes) -> int:
-    return json.loads(line)["images"]
+def _line(path: Path, number: int, text: bytes) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+    except ValueError:
+        line = None
+    if not isinstance(line, dict) or not isinstance(line.get("images"), int):
+        raise ValueError(f"{path}: line {number} is not that of a training's log; remove it from the file")
+    return line
 
 
 def _rounded(value: float) -> float:

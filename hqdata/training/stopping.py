@@ -11,7 +11,9 @@ __all__ = ["StopRequest"]
 
 
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag, so that no step is cut in half; a second signal interrupts at once.
+    """Turns SIGINT and SIGTERM into a flag, so that no step is cut in half; a SIGINT after that interrupts at once.
+
+    A second SIGTERM does not: cluster managers and torchrun both send one to every process of a job.
 
     Outside of the main thread, where Python takes no signals, it never is.
     """
@@ -33,6 +35,6 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True

@@ -214,8 +214,8 @@ def test_looks_are_in_the_log(tmp_path: Path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (small_config(training={"seed": 6}), "was begun as another run: config was"),
-        (small_config(loss={"weight": 5.0}), "was begun as another run: config was"),
+        (small_config(training={"seed": 6}), r"another run: config\.training\.seed was 5, now 6; use"),
+        (small_config(loss={"weight": 5.0}), r"another run: config\.loss\.weight was 10\.0, now 5\.0; use"),
     ],
 )
 def test_a_folder_is_not_gone_on_with_as_another_training(whole: Path, config: GanConfig, message: str):
