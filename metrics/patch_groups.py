@@ -43,9 +43,10 @@ def patch_distances_without(
     """Return what `patch_distance` gives without each group of pictures, normalised anew each time.
 
     Patches are projected once, each colour channel by itself, so that leaving pictures out is a matter of adding three
-    numbers and counting: for 20 groups and 32 directions about as long as the distance itself. The error that follows
-    errs on the wide side: against the spread over many draws of 120 + 120 crops it came out 1.7 times as large where
-    both sets had one source, 1.4 times where one was blurred.
+    numbers and counting: for 20 groups and 32 directions about twice as long as the distance itself.
+
+    The error that follows is on the wide side: beside the spread over many draws of 120 + 120 crops it came out 1.7
+    times as large where both sets had one source, and 1.4 times where one was blurred.
 
     Args:
         reference: patches of real pictures.
