@@ -100,6 +100,7 @@ def score(
     with _sentences():
         _check_outputs(json_file, plot)
         from metrics.evaluation import evaluate
+        from metrics.whole_files import whole_file
 
         with _progress(network["quiet"]) as progress:
             report = evaluate(
@@ -113,7 +114,8 @@ def score(
                 progress=progress,
             )
         if json_file and json_file != "-":
-            Path(json_file).write_text(report.to_json())
+            with whole_file(Path(json_file)) as file:
+                file.write(report.to_json().encode())
         if plot:
             report.plot(plot)
         click.echo(report.to_json() if json_file == "-" else str(report), nl=json_file != "-")

@@ -11,16 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
-import threading
 import time
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from metrics.whole_files import DAMAGED, whole_file
 
 __all__ = ["LIMIT_BYTES", "DamagedEntry", "ReferenceCache", "default_folder", "open_cache"]
 
@@ -31,7 +30,8 @@ LIMIT_BYTES = 8 * 2**30
 """Of all entries together, where $HQ_CACHE_LIMIT (in bytes) does not say otherwise."""
 STALE_S = 86_400.0
 """A temporary file older than a day belongs to a process that was killed."""
-HEADER = "identity"
+HEADER, NAMES = "identity", "names"
+"""Arrays of every entry: whose numbers it holds, and which ones; a damaged archive may hide some."""
 PREFIX, SUFFIX = "reference-", ".npz"
 
 
@@ -62,10 +62,12 @@ class ReferenceCache:
                 arrays = {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise DamagedEntry(f"{path}: is no whole entry ({error}); it is computed anew") from error
-        header = arrays.pop(HEADER, np.zeros(0, dtype=np.uint8))
-        if header.dtype != np.uint8 or header.tobytes() != _header(identity):
+        header, names = arrays.pop(HEADER, None), arrays.pop(NAMES, None)
+        if header is None or names is None or names.tobytes() != _names(arrays):
+            raise DamagedEntry(f"{path}: is no whole entry (arrays are missing); it is computed anew")
+        if header.tobytes() != _header(identity):
             raise DamagedEntry(f"{path}: holds another set's numbers; they are computed anew")
         with suppress(OSError):  # a folder that may only be read still serves
             os.utime(path)
@@ -82,7 +84,9 @@ class ReferenceCache:
         path = self.path(identity)
         self.folder.mkdir(parents=True, exist_ok=True)
         header = np.frombuffer(_header(identity), dtype=np.uint8)
-        _write_whole(path, {HEADER: header, **arrays})
+        names = np.frombuffer(_names(arrays), dtype=np.uint8)
+        with whole_file(path) as stream:
+            np.savez(stream, **{HEADER: header, NAMES: names, **arrays})  # pyright: ignore[reportArgumentType]
         self._make_room(path)
         return True
 
@@ -150,16 +154,8 @@ def _header(identity: Mapping[str, object]) -> bytes:
     return json.dumps(content, sort_keys=True, allow_nan=False).encode()
 
 
-def _write_whole(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)  # pyright: ignore[reportArgumentType]
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _names(arrays: Mapping[str, np.ndarray]) -> bytes:
+    return json.dumps(sorted(arrays)).encode()
 
 
 def _last_use(path: Path) -> float:

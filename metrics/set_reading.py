@@ -95,9 +95,13 @@ class SetReader:
         missing = [gatherer for gatherer in gatherers if counts[gatherer.part] is None]
         found = [part for part, count in counts.items() if count is not None]
         count = self.read("reference", source, missing) if missing else max(n for n in counts.values() if n is not None)
+        with self.clock("fingerprint"):
+            unchanged = not missing or source.fingerprint() == content
         with self.clock("cache"):
-            for gatherer in missing:
+            for gatherer in missing if unchanged else ():
                 self._store(gatherer, content, count, cache)
+        if not unchanged:
+            self.notes.append(f"{source.name} changed while it was read, so nothing of it is cached")
         if found:
             self.notes.append(f"{' and '.join(found)} of the reference came from the cache in {cache.folder}")
         return count, found

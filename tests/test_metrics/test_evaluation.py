@@ -1,5 +1,6 @@
 """One call, every measure: the figures are those of the measures alone, the report says how they came about."""
 
+import itertools
 import json
 import socket
 from dataclasses import replace
@@ -16,6 +17,7 @@ from metrics.features import MissingWeights
 from metrics.reference_cache import ReferenceCache
 from metrics.reference_statistics import write_statistics
 from metrics.report import Report
+from metrics.sources import ImageSource
 from metrics.sources.opening import open_source
 
 SIDE = 16
@@ -213,6 +215,14 @@ def test_a_damaged_entry_is_computed_anew_and_told(tmp_path: Path):
     assert second.figures == first.figures
     assert any("computed anew" in note for note in second.notes)
     assert measured(metrics=["fid"], cache=tmp_path).reference.from_cache == ("features",)
+
+
+def test_pictures_that_change_while_they_are_read_are_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    contents = itertools.count()
+    monkeypatch.setattr(ImageSource, "fingerprint", lambda self: f"content {next(contents)}")
+    report = measured(metrics=["fid"], cache=tmp_path)
+    assert any("changed while it was read" in note for note in report.notes)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_costs_no_result(tmp_path: Path):

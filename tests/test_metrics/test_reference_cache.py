@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,17 @@ def test_a_flipped_bit_is_noticed(cache: ReferenceCache):
     path.write_bytes(data)
     with pytest.raises(DamagedEntry):
         cache.load(IDENTITY)
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_no_flipped_bit_anywhere_gives_other_numbers(cache: ReferenceCache, bit: int):
+    cache.store(IDENTITY, {"features": ROWS})
+    path = cache.path(IDENTITY)
+    whole = path.read_bytes()
+    for place in range(len(whole)):  # one behaviour, so many places that parametrize would take minutes
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
+        with suppress(DamagedEntry):
+            assert np.array_equal(cache.load(IDENTITY)["features"], ROWS)
 
 
 def test_a_pickle_in_an_entry_is_not_loaded(cache: ReferenceCache):
