@@ -6,6 +6,7 @@ Presets are TOML files in gan/presets, given by name: the paper's and the author
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +45,11 @@ class LossConfig:
     """Of the label guesses' cross-entropy, where there are labels."""
 
     def __post_init__(self) -> None:
-        if min(self.weight, self.drift, self.noise, self.label_weight) < 0 or self.target <= 0:
-            raise ConfigError("weight, drift, noise and label_weight must not be negative and target be positive")
+        weights = (self.weight, self.drift, self.noise, self.label_weight)
+        if not all(0 <= value < math.inf for value in weights) or not 0 < self.target < math.inf:
+            raise ConfigError(
+                "weight, drift, noise and label_weight must not be negative, target be positive, all finite"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +79,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if min(self.critic_steps, self.checkpoint_images, self.keep_checkpoints) < 1:
             raise ConfigError("critic_steps, checkpoint_images and keep_checkpoints must be at least 1")
-        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and self.epsilon > 0):
-            raise ConfigError("beta1 and beta2 must be in 0..1 without 1, and epsilon be positive")
-        if self.average_half_life_images < 0:
-            raise ConfigError("average_half_life_images must not be negative")
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and 0 < self.epsilon < math.inf):
+            raise ConfigError("beta1 and beta2 must be in 0..1 without 1, and epsilon be positive and finite")
+        if not 0 <= self.average_half_life_images < math.inf:
+            raise ConfigError("average_half_life_images must not be negative or infinite")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be 0..2**63 - 1, got {self.seed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

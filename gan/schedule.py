@@ -73,8 +73,13 @@ class Schedule:
         first = self.first_resolution
         if first < 4 or first & (first - 1):
             raise ValueError(f"first_resolution must be a power of two from 4, got {first}")
-        if min(self.total_images, self.minibatch, self.tick_images, *self.minibatch_at.values()) < 1:
-            raise ValueError("total_images, minibatch and tick_images must be at least 1")
+        counts = (self.minibatch, *self.minibatch_at.values(), self.tick_images, *self.tick_at.values())
+        if min(self.total_images, *counts) < 1:
+            raise ValueError("total_images, and every minibatch and tick_images, must be at least 1")
+        for name, table in (("minibatch_at", self.minibatch_at), ("rate_at", self.rate_at), ("tick_at", self.tick_at)):
+            odd = [side for side in table if side < 4 or side & (side - 1)]
+            if odd:
+                raise ValueError(f"{name}: keys are resolutions, powers of two from 4, got {odd[0]}")
         if min(self.stable_images, self.fade_images, self.rise_images) < 0 or self.stable_images + self.fade_images < 1:
             raise ValueError(
                 "stable_images, fade_images and rise_images must not be negative, nor the first two both 0"

@@ -79,6 +79,14 @@ def test_files_and_assignments_are_merged_and_the_last_wins(tmp_path: Path):
         ("training.critic_steps=0", r"critic_steps, checkpoint_images and keep_checkpoints must be at least 1"),
         ("training.keep_checkpoints=0", r"must be at least 1"),
         ("training.average_half_life_images=-1", r"average_half_life_images must not be negative"),
+        ("training.average_half_life_images=nan", r"average_half_life_images must not be negative or infinite"),
+        ("training.epsilon=inf", r"epsilon be positive and finite"),
+        ("training.seed=-1", r"seed must be 0\.\.2\*\*63 - 1, got -1"),
+        ("training.seed=9223372036854775808", r"seed must be 0\.\.2\*\*63 - 1, got 9223372036854775808"),
+        ("loss.weight=nan", r"all finite"),
+        ("loss.target=inf", r"target be positive, all finite"),
+        ("schedule.minibatch_at={12 = 8}", r"\[schedule\]: minibatch_at: keys are resolutions"),
+        ("schedule.tick_at={64 = 0}", r"every minibatch and tick_images, must be at least 1"),
     ],
 )
 def test_what_no_training_could_begin_with_is_refused(assignment: str, message: str):
