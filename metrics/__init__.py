@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from metrics.moments import Moments
     from metrics.multiscale import Diversity, ms_ssim, ms_ssim_diversity, ms_ssim_progan
     from metrics.neighbours import Prdc, PrecisionRecall, expected_coverage, prdc, precision_recall
+    from metrics.patch_groups import patch_distances_without
     from metrics.perceptual import perceptual_distance
     from metrics.permutations import MmdTest, mmd_test
     from metrics.pixel_error import psnr
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from metrics.reference_statistics import write_statistics
     from metrics.report import Figure, Report
     from metrics.similarity import ssim
-    from metrics.sliced import SwdResult, sliced_wasserstein, swd
+    from metrics.sliced import SwdResult, patch_distance, sliced_wasserstein, swd
     from metrics.sources import open_source
     from metrics.statistics_files import SavedStatistics, load_statistics, save_statistics
 
@@ -77,6 +78,7 @@ _HOMES = {
     "expected_coverage": "neighbours",
     "prdc": "neighbours",
     "precision_recall": "neighbours",
+    "patch_distances_without": "patch_groups",
     "perceptual_distance": "perceptual",
     "MmdTest": "permutations",
     "mmd_test": "permutations",
@@ -88,6 +90,7 @@ _HOMES = {
     "Report": "report",
     "ssim": "similarity",
     "SwdResult": "sliced",
+    "patch_distance": "sliced",
     "sliced_wasserstein": "sliced",
     "swd": "sliced",
     "open_source": "sources",
@@ -137,6 +140,8 @@ __all__ = [
     "ms_ssim_diversity",
     "ms_ssim_progan",
     "open_source",
+    "patch_distance",
+    "patch_distances_without",
     "perceptual_distance",
     "plot_reports",
     "prdc",
