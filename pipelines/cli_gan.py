@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +24,31 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 ANY = click.Path(path_type=Path)
 CHECKPOINT = click.Path(path_type=Path, exists=True)
 COUNT = click.IntRange(min=1)
-POSITIVE = click.FloatRange(min=0, min_open=True)
-NOT_NEGATIVE = click.FloatRange(min=0)
+MOST_SEEDS = 100_000
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+
+class _Number(click.FloatRange):
+    """A finite number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number to count with", param, ctx)
+        return number
+
+
+POSITIVE = _Number(min=0, min_open=True)
+NOT_NEGATIVE = _Number(min=0)
 
 _device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 _threads_option = click.option("--threads", type=COUNT, help="Threads of the processor.  [as torch chooses]")
 _label_option = click.option(
     "--label", type=click.IntRange(min=0), metavar="N", help="Class to draw, for networks with labels.  [in turn]"
 )
-_height_option = click.option("--height", type=COUNT, help="Pixels that each picture is enlarged to, a multiple.")
+_height_option = click.option(
+    "--height", type=COUNT, help="Pixels that each picture is enlarged to, a multiple of its own."
+)
 _frames_option = click.option("--fps", type=POSITIVE, default=30.0, show_default=True, help="Frames a second.")
 
 
@@ -54,7 +71,10 @@ class _Seeds(click.ParamType):
             first, dash, last = part.strip().partition("-")
             if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
                 self.fail(f"{part.strip()!r} is no seed and no range of seeds; write such as 0-63,70", param, ctx)
-            seeds += range(int(first), int(last or first) + 1)
+            wanted = range(int(first), int(last or first) + 1)
+            if wanted[-1] >= 2**63 or len(seeds) + len(wanted) > MOST_SEEDS:
+                self.fail(f"seeds must be below 2**63 and at most {MOST_SEEDS:,} at once, got {value}", param, ctx)
+            seeds += wanted
         return seeds
 
 
@@ -70,6 +90,12 @@ class _Grid(click.ParamType):
         if not (columns.isdecimal() and rows.isdecimal() and int(columns) and int(rows)):
             self.fail(f"{value!r} is no grid; write columns x rows, such as 4x2", param, ctx)
         return int(columns), int(rows)
+
+
+def _sheet_or_folder(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    if value.suffix.lower() in PICTURE_SUFFIXES:
+        raise click.BadParameter(f"{value}: a sheet is written as .png, anything else is a folder", ctx, param)
+    return value
 
 
 def _video_path(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
@@ -90,7 +116,7 @@ def _video_path(ctx: click.Context, param: click.Parameter, value: Path | None) 
 @click.option("--config", "configs", multiple=True, type=FILE, metavar="FILE", help="TOML; repeatable, the last wins.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")
 @click.option("--labels", metavar="COLUMN", help="Of the pictures, whose values become classes.")
-@click.option("--resume", is_flag=True, help="Only go on, with the settings and pictures that DIR was begun with.")
+@click.option("--resume", is_flag=True, help="Only go on, with the settings that DIR was begun with.")
 @_device_option
 @_threads_option
 @click.option("--measures/--no-measures", default=True, help="Log distances to the pictures at every tick.  [yes]")
@@ -141,30 +167,43 @@ def _train(given: dict[str, Any], run: Path, resume: bool, how: dict[str, Any]) 
     from gan.training_run import Diverged
     from pipelines.train_generator import load_train_settings, noted_settings, train_generator
 
-    settings = load_train_settings(**given)
-    sized = given["files"] or any(text.startswith("networks.resolution") for text in given["assignments"])
+    settings, fitted = load_train_settings(**given), _to_fit(given)
     if resume:
         noted = noted_settings(run)
-        settings, sized = (settings, sized) if any(given.values()) else (noted, True)
+        if not (given["files"] or given["assignments"] or given["labels"]):
+            settings, fitted = (noted.with_source(given["source"]) if given["source"] else noted), ()
     try:
-        return train_generator(settings, run, fit_pictures=not sized, **how)
+        return train_generator(settings, run, fitted=fitted, **how)
     except Diverged as error:
         raise _GaveUp(str(error)) from error
+
+
+def _to_fit(given: dict[str, Any]) -> tuple[str, ...]:
+    """Return which sizes of the networks nobody gave, so that the pictures decide."""
+    from pipelines.train_generator import FITTED
+
+    told = [text.partition("=")[0].strip() for text in given["assignments"]]
+    return () if given["files"] else tuple(name for name in FITTED if f"networks.{name}" not in told)
 
 
 def _plan(given: dict[str, Any], device: str, processes: int) -> None:
     from gan.devices import find_device
     from gan.plan import plan_lines
-    from pipelines.train_generator import load_train_settings
+    from pipelines.train_generator import load_train_settings, open_fitting
 
-    for line in plan_lines(load_train_settings(**given).gan, find_device(device), processes=processes):
+    settings = load_train_settings(**given)
+    if given["source"]:
+        settings, _ = open_fitting(settings, _to_fit(given))
+    for line in plan_lines(settings.gan, find_device(device), processes=processes):
         click.echo(line)
 
 
 @click.command()
 @click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--seeds", type=_Seeds(), default="0-63", show_default=True, help="A picture each.")
-@click.option("--out", type=ANY, metavar="DIR|FILE", default="samples.png", show_default=True)
+@click.option(
+    "--out", type=ANY, callback=_sheet_or_folder, metavar="DIR|FILE.png", default="samples.png", show_default=True
+)
 @_label_option
 @click.option("--columns", type=COUNT, help="Pictures in a row of a FILE.")
 @_height_option
@@ -182,11 +221,14 @@ def sample(
     from hqdata.atomic import write_bytes
     from hqdata.png import encode_png
 
+    on_a_sheet = out.suffix.lower() == ".png"
+    if not on_a_sheet and (columns or height):
+        raise click.UsageError(f"--columns and --height are of a sheet; name it FILE.png, got the folder {out}")
     snapshot, generator = _opened(checkpoint, on)
     labels = _labels(generator, label, len(seeds))
     latents = latents_of(seeds, generator.shape.latent)
     images = generate(generator, latents, labels, level=snapshot.level, fade=snapshot.fade)
-    if out.suffix.lower() == ".png":
+    if on_a_sheet:
         write_bytes(out, encode_png(sheet(images, columns=columns, height=height)))
     else:
         for seed, image in zip(seeds, images, strict=True):

@@ -11,6 +11,8 @@ __all__ = ["score"]
 
 COUNT = 10_000
 """Pictures that a generator draws where --limit does not say."""
+JOINED = ("--reference=", "--size=")
+"""Options that are looked for here, as one word with their value."""
 
 
 @click.command(
@@ -32,6 +34,7 @@ def score(words: tuple[str, ...]) -> None:
 
 def _reference_first(words: list[str]) -> list[str]:
     """Return `RUN CKPT ...` for `CKPT --reference RUN ...`, with the generator's size where none is given."""
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith(JOINED) else [word])]
     if "--reference" in words:
         place = words.index("--reference")
         if place + 1 == len(words):

@@ -27,8 +27,18 @@ from hqdata.settings import ConfigError, load_settings, settings_from_dict
 from hqdata.training.identity import RUN_FILE
 from hqdata.training.machine import DeviceChoice, Machine, choose_machine
 
-__all__ = ["DataConfig", "TrainSettings", "load_train_settings", "noted_settings", "train_generator"]
+__all__ = [
+    "FITTED",
+    "DataConfig",
+    "TrainSettings",
+    "load_train_settings",
+    "noted_settings",
+    "open_fitting",
+    "train_generator",
+]
 
+FITTED = ("resolution", "channels")
+"""Sizes of the networks that can follow the pictures'."""
 DATA_FILE = "data.json"
 """Where a training's pictures lie, in its folder; what they are is in its identity."""
 
@@ -64,10 +74,17 @@ class TrainSettings:
         """
         return GanConfig(networks=self.networks, schedule=self.schedule, loss=self.loss, training=self.training)
 
-    def fitted_to(self, pictures: Pictures) -> TrainSettings:
-        """Return these settings with networks of the pictures' own size and channels."""
+    def fitted_to(self, pictures: Pictures, names: Iterable[str]) -> TrainSettings:
+        """Return these settings with some of `FITTED` as the pictures have them, and labels where none were set."""
         own = {"resolution": 1 << pictures.last_level, "channels": pictures.channels}
+        own = {name: own[name] for name in names}
+        if pictures.labels is not None and not self.networks.labels:
+            own["labels"] = pictures.labels.shape[1]
         return dataclasses.replace(self, networks=dataclasses.replace(self.networks, **own))
+
+    def with_source(self, source: Path) -> TrainSettings:
+        """Return these settings with pictures from somewhere else."""
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, source=str(source)))
 
 
 def load_train_settings(
@@ -102,7 +119,7 @@ def noted_settings(run: Path) -> TrainSettings:
         data = json.loads((run / DATA_FILE).read_text(encoding="utf-8"))
         config = gan_config_from_dict(identity["config"])
         noted = settings_from_dict(TrainSettings, {"data": data})
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{run}: holds no training to resume ({error}); begin one without --resume") from error
     sections = {part.name: getattr(config, part.name) for part in dataclasses.fields(config)}
     return dataclasses.replace(noted, **sections)
@@ -114,7 +131,7 @@ def train_generator(
     *,
     device: DeviceChoice,
     threads: int | None = None,
-    fit_pictures: bool = False,
+    fitted: Iterable[str] = (),
     measures: bool = True,
 ) -> bool:
     """Train, or go on, until the schedule ends or a signal comes; return whether it has ended.
@@ -124,7 +141,7 @@ def train_generator(
         run: its folder.
         device: where to compute.
         threads: of the processor for each process; torch's choice by default.
-        fit_pictures: give the networks the pictures' size, instead of refusing another.
+        fitted: which of `FITTED` the networks take from the pictures, instead of refusing others.
         measures: log distances to the real pictures at every tick; see `gan.looks.usual_looks`.
 
     Raises:
@@ -135,9 +152,8 @@ def train_generator(
         torch.set_num_threads(threads)
     _ = settings.gan  # refuses contradictions before pictures are decoded
     machine = choose_machine(device, settings.training.precision)
-    pictures = _open(settings, fit_pictures)
-    settings = settings.fitted_to(pictures) if fit_pictures else settings
-    config = _with_labels(settings, pictures).gan
+    settings, pictures = open_fitting(settings, fitted)
+    config = settings.gan
     with _joined(machine.device) as processes:
         check_pictures(config, pictures)
         config.check_minibatches(processes.world)
@@ -149,30 +165,32 @@ def train_generator(
             return run_training(config, pictures, run, machine=machine, processes=processes, looks=(*looks, *mirrors))
 
 
-def _open(settings: TrainSettings, fit_pictures: bool) -> Pictures:
-    data, networks = settings.data, settings.networks
+def open_fitting(settings: TrainSettings, fitted: Iterable[str]) -> tuple[TrainSettings, Pictures]:
+    """Return the settings with networks for the pictures, and the pictures.
+
+    Args:
+        settings: whose `data` says where the pictures are.
+        fitted: as for `train_generator`.
+
+    Raises:
+        ConfigError: when the pictures cannot be opened, or do not have the size and channels that were set.
+    """
+    data, networks, fitted = settings.data, settings.networks, tuple(fitted)
     if not data.source:
         raise ConfigError(
             "no pictures were given; name a run, a folder, a Parquet or an array file, or set data.source"
         )
     try:
-        return open_pictures(
+        pictures = open_pictures(
             data.source,
-            resolution=None if fit_pictures else networks.resolution,
-            channels=None if fit_pictures else networks.channels,
+            resolution=None if "resolution" in fitted else networks.resolution,
+            channels=None if "channels" in fitted else networks.channels,
             label_column=data.labels or None,
             base=networks.base,
         )
     except (TypeError, ValueError, FileNotFoundError) as error:
         raise ConfigError(str(error)) from error
-
-
-def _with_labels(settings: TrainSettings, pictures: Pictures) -> TrainSettings:
-    """Return the settings with as many labels as the pictures have, where none were set."""
-    if pictures.labels is None or settings.networks.labels:
-        return settings
-    networks = dataclasses.replace(settings.networks, labels=pictures.labels.shape[1])
-    return dataclasses.replace(settings, networks=networks)
+    return settings.fitted_to(pictures, fitted), pictures
 
 
 @contextmanager

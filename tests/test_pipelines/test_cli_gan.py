@@ -183,6 +183,9 @@ def test_a_diverged_training_exits_4(tmp_path, pictures, monkeypatch, exit_code_
         (["{pictures}", "--out", "{tmp}/run", "--labels", "sort"], "no array 'sort'"),
         (["{pictures}", "--out", "{tmp}/run", "--set", "networks.base=[4, 6]"], "4 x 6 pixels"),
         (["--plan", "--on", "h20"], "did you mean 'h200'"),
+        (["{tmp}/none", "--plan"], "{tmp}/none: no such file"),
+        (["{pictures}", "--out", "{tmp}/run", "--set", "networks.channels=1"], "networks.channels"),
+        (["{pictures}", "--out", "{tmp}/run", "--set", "training.seed=-1"], "seed must be 0..2**63 - 1"),
         (["--out", "{tmp}", "--resume"], "holds no training to resume"),
     ],
 )
@@ -199,6 +202,17 @@ def test_a_plan_is_printed_and_nothing_is_written(tmp_path):
     assert answer.output.startswith("a100: ")
     assert [line.split()[0] for line in answer.output.splitlines()[3:7]] == ["4", "8", "16", "all"]
     assert [path.name for path in tmp_path.iterdir()] == ["settings-96.toml"]
+
+
+def test_a_plan_for_pictures_is_that_of_their_training(pictures):
+    answer = hqdata("train", pictures, "--plan", "--set", "networks.most_maps=8")
+    assert [line.split()[0] for line in answer.output.splitlines()[3:7]] == ["4", "8", "16", "all"]
+
+
+def test_a_training_goes_on_with_its_pictures_from_elsewhere(trained, pictures, tmp_path):
+    moved = tmp_path / "moved.npz"
+    moved.write_bytes(pictures.read_bytes())
+    assert hqdata("train", moved, "--out", trained, "--resume").exit_code == 0
 
 
 def test_another_training_is_not_gone_on_with(trained, pictures, exit_code_of):
@@ -226,6 +240,13 @@ def test_samples_lie_on_a_sheet_or_in_files(trained, tmp_path):
     [
         (["sample", "{run}", "--seeds", "5-2"], "no range of seeds"),
         (["sample", "{run}", "--seeds", "a"], "no seed"),
+        (["sample", "{run}", "--seeds", "-5"], "no seed"),
+        (["sample", "{run}", "--seeds", "0-99999999999"], "at most 100,000 at once"),
+        (["sample", "{run}", "--seeds", "9223372036854775808"], "below 2**63"),
+        (["sample", "{run}", "--out", "{tmp}/a.jpg"], "a sheet is written as .png"),
+        (["sample", "{run}", "--out", "{tmp}/each", "--height", "32"], "name it FILE.png"),
+        (["interpolate", "{run}", "--seconds", "nan"], "no number to count with"),
+        (["timelapse", "{run}", "--fps", "inf"], "no number to count with"),
         (["sample", "{run}", "--label", "0"], "the networks have none"),
         (["sample", "{tmp}/none"], "does not exist"),
         (["interpolate", "{run}", "--grid", "4"], "columns x rows"),

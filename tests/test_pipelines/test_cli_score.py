@@ -90,6 +90,21 @@ def test_a_generator_is_measured_at_its_own_size(training: Path, tmp_path: Path)
     assert [figure["name"] for figure in figures[0]] == ["SWD x1e3", "SWD x1e3, 16 px"]
 
 
+def test_a_size_that_is_given_holds_however_it_is_written(training: Path, pictures: Path):
+    words = ("-m", "swd", "--limit", "12", "--cache", "none", "--json", "-")
+    answers = [
+        hqdata_score(training, *size, *reference, *words)
+        for size, reference in (
+            (("--size=32",), (f"--reference={pictures}",)),
+            (("--size", "32"), ("--reference", pictures)),
+        )
+    ]
+    assert answers[0].exit_code == 0, answers[0].stderr
+    figures = [json.loads(answer.stdout)["figures"] for answer in answers]
+    assert figures[0] == figures[1]
+    assert [figure["name"] for figure in figures[0]][1:] == ["SWD x1e3, 32 px", "SWD x1e3, 16 px"]
+
+
 def test_a_damaged_generator_is_named(training: Path, pictures: Path, tmp_path: Path):
     damaged = tmp_path / "average.safetensors"
     damaged.write_bytes((training / "average.safetensors").read_bytes()[:-40])
