@@ -164,7 +164,7 @@ def _scales(a: Tensor, b: Tensor, data_range: float, *, shrink: bool) -> Float64
     pictures, channels = a.shape[:2]
     pairs = zip(*(_runs_of_planes(some) for some in (a, b)), strict=True)
     with full_precision(a.device):
-        means = [_plane_scales(one + other - data_range, one - other, data_range, shrink) for one, other in pairs]
+        means = [_plane_scales(one + other, one - other, data_range, shrink) for one, other in pairs]
     return torch.cat(means, dim=1).view(-1, pictures, channels)
 
 
@@ -177,12 +177,24 @@ def _runs_of_planes(images: Tensor) -> Iterator[Planes]:
 
 def _plane_scales(total: Planes, difference: Planes, data_range: float, shrink: bool) -> Float64[Tensor, "5 p"]:
     means = []
+    total, total_level = _centred(total)
+    difference, difference_level = _centred(difference)
     for scale in range(len(WEIGHTS)):
         if scale:
             total, difference = _halved(total), _halved(difference)
         window = min(WINDOW, total.shape[0], total.shape[2]) if shrink else WINDOW
-        means.append(_similarity(total, difference, data_range, window, luminance=scale == len(WEIGHTS) - 1))
+        levels = (total_level, difference_level) if scale == len(WEIGHTS) - 1 else None
+        means.append(_similarity(total, difference, data_range, window, levels))
     return torch.stack(means)
+
+
+def _centred(planes: Planes) -> tuple[Planes, Float64[Tensor, "p 1"]]:
+    """Return the planes less their own mean level, and that: variances are differences of small squares then.
+
+    The level is float64, so that the coarsest scale's luminance is: black on white it is a difference of great squares.
+    """
+    level = planes.mean(dim=(0, 2), dtype=torch.float64).unsqueeze(1)
+    return planes - level.float(), level.float().double()
 
 
 def _product(means: Float64[Tensor, "s n *c"]) -> Float64[Tensor, " n *c"]:
@@ -191,16 +203,16 @@ def _product(means: Float64[Tensor, "s n *c"]) -> Float64[Tensor, " n *c"]:
 
 
 def _similarity(
-    total: Planes, difference: Planes, data_range: float, window: int, *, luminance: bool
+    total: Planes, difference: Planes, data_range: float, window: int, levels: tuple[Tensor, Tensor] | None
 ) -> Float64[Tensor, " p"]:
-    """Return each plane's mean of contrast times structure, if asked for times luminance; Wang et al.'s equation 6.
+    """Return each plane's mean of contrast times structure, given levels also times luminance; Wang et al., equation 6.
 
     Args:
-        total: sum of the two pictures less the range, which keeps squares small.
-        difference: of the two pictures.
+        total: sum of the two pictures less its mean level.
+        difference: of the two pictures, likewise.
         data_range: greatest possible level.
         window: side of the Gaussian.
-        luminance: multiply by luminance as well.
+        levels: what was taken from total and difference, to multiply by luminance as well; None for not.
     """
     planes = total.new_empty((len(total), 4 * total.shape[1], total.shape[2]))
     plain, squares = planes.chunk(2, dim=1)
@@ -212,9 +224,9 @@ def _similarity(
     spread = torch.addcmul(square, mean, mean, value=-1).add_(c2)
     difference_spread = torch.addcmul(difference_square, difference_mean, difference_mean, value=-1)
     alike = (spread - difference_spread).div_(spread.add_(difference_spread))
-    if luminance:
-        of_total, of_difference = (mean + data_range).square_().add_(c1), difference_mean.square()
-        alike *= (of_total - of_difference) / (of_total + of_difference)
+    if levels:
+        of_total, of_difference = (mean + levels[0]).square_() + c1, (difference_mean + levels[1]).square_()
+        alike = alike * ((of_total - of_difference) / (of_total + of_difference))
     return alike.mean(dim=2).double().mean(dim=0)
 
 

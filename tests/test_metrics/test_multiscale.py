@@ -37,6 +37,13 @@ def test_any_size_equals_the_definition_in_float64(side):
     assert ms_ssim(images, spoilt).numpy() == pytest.approx(expected, abs=2e-6)
 
 
+@pytest.mark.parametrize("levels", [(100, 200), (0, 255), (10, 11), (250, 5)])
+@pytest.mark.parametrize("measure", [ms_ssim, ms_ssim_progan])
+def test_flat_pictures_equal_the_definition_too(measure, levels):
+    flat = [np.full((1, 3, 176, 176), level, dtype=np.uint8) for level in levels]
+    assert measure(*flat).item() == pytest.approx(oracle.wang(flat[0][0], flat[1][0]), abs=2e-6)
+
+
 def test_four_photographs_get_their_known_values():
     images = photos(256)
     known = [0.8972697268, 0.8358614660, 0.8395174535, 0.6816410312]
