@@ -22,8 +22,10 @@ CODEC = "mp4v"
 MOST_FRAMES_A_SECOND = {".mp4": 240.0, ".gif": 50.0, ".apng": 240.0}
 """A GIF counts in hundredths of a second, and players slow down what is shown for less than two."""
 
+LONGEST_MS = 60_000.0
+"""For which one frame of a GIF or animated PNG is shown; their files count no further than some 65 seconds."""
 LIMIT_BYTES = 4 * 2**30
-"""Of the frames of a GIF or animated PNG, which must all be in memory; an MP4 has no limit."""
+"""Of the different frames of a GIF or animated PNG, which must all be in memory; an MP4 has no limit."""
 
 
 class VideoError(RuntimeError):
@@ -109,11 +111,24 @@ def _open_mp4(path: Path, width: int, height: int, frames_a_second: float) -> cv
 
 def _write_pillow(path: Path, frames: Iterator[np.ndarray], frames_a_second: float) -> None:
     if path.suffix.lower() == ".gif":
-        kind, options = "GIF", {"duration": round(100 / frames_a_second) * 10, "optimize": False}
+        kind, frame_ms, options = "GIF", round(100 / frames_a_second) * 10, {"optimize": False}
     else:
-        kind, options = "PNG", {"duration": 1000 / frames_a_second}
-    first, *rest = _held(path, frames)  # Pillow keeps every frame until it has written the last
-    first.save(path, kind, save_all=True, append_images=rest, loop=0, **options)
+        kind, frame_ms, options = "PNG", 1000 / frames_a_second, {}
+    durations: list[float] = []
+    first, *rest = _held(path, _told_apart(frames, frame_ms, durations))  # Pillow keeps all until the last is written
+    first.save(path, kind, save_all=True, append_images=rest, loop=0, duration=durations, **options)
+
+
+def _told_apart(frames: Iterator[np.ndarray], frame_ms: float, durations: list[float]) -> Iterator[np.ndarray]:
+    """Yield frames without those that equal the one before, and note how long each is shown: Pillow encodes slowly."""
+    shown = None
+    for frame in frames:
+        if shown is not None and durations[-1] < LONGEST_MS and np.array_equal(frame, shown):
+            durations[-1] += frame_ms
+            continue
+        durations.append(frame_ms)
+        shown = frame
+        yield frame
 
 
 def _held(path: Path, frames: Iterator[np.ndarray]) -> Iterator[Image.Image]:

@@ -50,6 +50,16 @@ def test_an_odd_side_is_lengthened_for_mp4(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".apng"])
+def test_a_frame_that_is_held_is_stored_once_and_shown_as_long(tmp_path, monkeypatch, suffix):
+    one, other = frames_of(2)
+    monkeypatch.setattr(video, "LIMIT_BYTES", 2 * one.nbytes)
+    write_video(tmp_path / f"a{suffix}", [one] * 7 + [other.copy() for _ in range(3)], frames_a_second=10)
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        shown = [frame.info["duration"] for frame in ImageSequence.Iterator(image)]
+    assert shown == [700, 300]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".apng"])
 def test_a_gif_and_an_animated_png_repeat_for_ever(tmp_path, suffix):
     write_video(tmp_path / f"a{suffix}", frames_of(3), frames_a_second=10)
     with Image.open(tmp_path / f"a{suffix}") as image:
