@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -176,7 +178,7 @@ def load_snapshot(path: Path) -> Snapshot:
 def save_generator(file: Path, generator: Generator, *, level: int, fade: float, images: int) -> None:
     """Write one generator as a safetensors file that says by itself what it is; see `load_snapshot`."""
     with atomic_path(file) as temporary:
-        save_file(_contiguous(generator.state_dict()), temporary, metadata=_header(generator, level, fade, images))
+        _write_tensors(temporary, _contiguous(generator.state_dict()), _header(generator, level, fade, images))
 
 
 def _generator_file(path: Path) -> Path:
@@ -233,7 +235,7 @@ def _write(
         network = _networks(trainer).get(name)
         metadata = _header(network, phase.level, phase.fade, trainer.images) if isinstance(network, Generator) else None
         with atomic_path(file) as temporary_file:
-            save_file(dict(values), temporary_file, metadata=metadata)
+            _write_tensors(temporary_file, values, metadata)
         digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
     state = {
         "format": FORMAT,
@@ -250,6 +252,21 @@ def _write(
         "files": digests,
     }
     write_json(folder / STATE, state)
+
+
+def _write_tensors(file: Path, values: Mapping[str, Tensor], metadata: dict[str, str] | None) -> None:
+    """Write a safetensors file; a full disk is an OSError, as elsewhere, although the library has an error of its own.
+
+    Raises:
+        OSError: when the disk is full or fails.
+    """
+    try:
+        save_file(dict(values), file, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from error
 
 
 def _header(generator: Generator, level: int, fade: float, images: int) -> dict[str, str]:

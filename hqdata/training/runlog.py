@@ -71,8 +71,12 @@ class RunLog:
         means = {name: _rounded(total / count) for name, (total, count) in self._sums.items()}
         line = {"images": images, "seconds": _rounded(now_s), "images_per_second": _rounded(shown / passed_s), **means}
         line |= {name: _rounded(value) for name, value in (figures or {}).items()}
-        with self._path.open("a", encoding="ascii") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self._path.open("a", encoding="ascii") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            error.filename = str(self._path)  # a full disk does not say where
+            raise
         self._sums, self._interval = {}, (images, now_s)
         return line
 

@@ -1,6 +1,9 @@
 """A training's folder among other people's files, and what a GPU needs of a checkpoint."""
 
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,23 @@ def test_moments_come_back_in_their_parameters_memory_layout(trainer: Trainer, t
     layouts = {(value.stride(), states[value][name].stride()) for value in states for name in ("exp_avg", "exp_avg_sq")}
     assert (8, 1, 8, 8) in {pair[0] for pair in layouts}
     assert [pair for pair in layouts if pair[0] != pair[1]] == []
+
+
+def test_a_disk_that_is_full_in_earnest_is_named_and_leaves_the_checkpoints_before(
+    trainer: Trainer, saved: Path, tmp_path: Path
+):
+    trainer.step()
+    with _files_of_at_most(4096), pytest.raises(OSError, match=r"\[Errno 27\] File too large: .*safetensors"):
+        save_checkpoint(trainer, tmp_path, progress={}, keep=1)
+    assert checkpoint_folders(tmp_path) == [saved.name]
+
+
+@contextmanager
+def _files_of_at_most(size: int) -> Iterator[None]:
+    """Let the system refuse to write longer files, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

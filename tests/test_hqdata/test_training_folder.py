@@ -63,6 +63,14 @@ def test_going_on_leaves_the_lines_before_as_they_were(tmp_path):
     assert json.loads(before)["error"] == 0.333333
 
 
+def test_a_full_disk_is_named_by_the_log(tmp_path):
+    log = RunLog(tmp_path / "runlog.jsonl")
+    (tmp_path / "runlog.jsonl").unlink()
+    (tmp_path / "runlog.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*runlog\.jsonl"):
+        log.write(4)
+
+
 def test_a_folder_is_held_by_one_training(tmp_path):
     with (
         locked_folder(tmp_path / "run"),
