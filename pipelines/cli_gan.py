@@ -121,10 +121,8 @@ def _video_path(ctx: click.Context, param: click.Parameter, value: Path | None) 
 @_threads_option
 @click.option("--measures/--no-measures", default=True, help="Log distances to the pictures at every tick.  [yes]")
 @click.option("--plan", is_flag=True, help="Say what the training costs, level by level, and train nothing.")
-@click.option(
-    "--on", "planned", default="h200", show_default=True, metavar="DEVICE", help="Of the plan; or this-machine."
-)
-@click.option("--processes", type=COUNT, default=1, show_default=True, help="Of the plan.")
+@click.option("--on", "planned", default="h200", show_default=True, metavar="GPU", help="Planned for; or this-machine.")
+@click.option("--processes", type=COUNT, default=1, show_default=True, help="Planned for, a GPU each.")
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -242,8 +240,10 @@ def sample(
 @click.option("--seconds", type=POSITIVE, default=20.0, show_default=True, help="Length of the loop.")
 @_frames_option
 @click.option("--smoothing", type=NOT_NEGATIVE, default=1.0, show_default=True, help="Of the walk, in seconds.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the walk.")
-@click.option("--seeds", type=_Seeds(), help="Instead: from the picture of each of these seeds to the next and back.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the walk.")
+@click.option(
+    "--seeds", type=_Seeds(), help="Instead of --seed, --smoothing and --grid: from each seed's picture to the next."
+)
 @click.option("--grid", type=_Grid(), default="4x2", show_default=True, metavar="CxR", help="Walks side by side.")
 @_label_option
 @_height_option

@@ -18,7 +18,7 @@ from small_gan import CPU, checkpoint_folders, small_config, small_pictures
 from gan.checkpoint import CheckpointError, latest_checkpoint
 from gan.config import GanConfig
 from gan.trainer import Trainer
-from gan.training_run import MOST_ROLLBACKS, Diverged, run_training
+from gan.training_run import MOST_ROLLBACKS, Diverged, _duration, run_training
 
 CONFIG = small_config()
 LAST = "000000000104"
@@ -214,13 +214,29 @@ def test_looks_are_in_the_log(tmp_path: Path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (small_config(training={"seed": 6}), r"another run: config\.training\.seed was 5, now 6; use"),
-        (small_config(loss={"weight": 5.0}), r"another run: config\.loss\.weight was 10\.0, now 5\.0; use"),
+        (small_config(training={"seed": 6}), r"another run: config\.training\.seed was 5, now 6; give"),
+        (small_config(loss={"weight": 5.0}), r"another run: config\.loss\.weight was 10\.0, now 5\.0; give"),
     ],
 )
 def test_a_folder_is_not_gone_on_with_as_another_training(whole: Path, config: GanConfig, message: str):
     with pytest.raises(ValueError, match=message):
         run_training(config, small_pictures(), whole, machine=CPU)
+
+
+def test_a_training_that_had_ended_says_so_and_shows_nothing_more(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    config = small_config(schedule={"total_images": 24})
+    assert run_training(config, small_pictures(), tmp_path, machine=CPU)
+    caplog.set_level(logging.INFO)
+    assert run_training(config, small_pictures(), tmp_path, machine=CPU)
+    assert [record.getMessage() for record in caplog.records] == ["had ended after 24 images"]
+
+
+@pytest.mark.parametrize(
+    ("images", "rate", "told"),
+    [(0, 50.0, "0 min"), (6_000, 10.0, "10 min"), (360_000, 10.0, "10.0 h"), (9, 0.0, "inf h")],
+)
+def test_the_time_left_is_told_in_minutes_below_an_hour(images: int, rate: float, told: str):
+    assert _duration(images, rate) == told
 
 
 def test_other_pictures_are_another_training(whole: Path):
