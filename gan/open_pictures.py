@@ -204,7 +204,7 @@ def _decode_all(path: Path, sources: Iterator[_Source], count: int, wanted: _Wan
                 if image.shape != example.shape:
                     raise ValueError(
                         f"{name}: has {image.shape[2]} x {image.shape[1]} pixels, {first[0]} {example.shape[2]} x"
-                        f" {example.shape[1]}; all must have one size"
+                        f" {example.shape[1]}; all must have one size, so crop them first (faces: `hqdata build`)"
                     )
                 images[place] = image
                 place += 1

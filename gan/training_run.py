@@ -115,7 +115,8 @@ class _Course:
         folder = latest_checkpoint(run) if begun else None
         self._log = self._open_log(load_checkpoint(trainer, folder) if folder else {})
         if folder:
-            _LOGGER.info("going on after %d images", trainer.images)
+            ended = trainer.images >= trainer.config.schedule.total_images
+            _LOGGER.info("had ended after %d images" if ended else "going on after %d images", trainer.images)
         else:
             self._save()
 
@@ -243,10 +244,16 @@ def _passes(interval: int, before: int, after: int) -> bool:
 def _told(line: Mapping[str, float], trainer: Trainer) -> str:
     """Return a log line for people: where the training is, how fast, and how long it will take at this speed."""
     rate = line["images_per_second"]
-    left_s = (trainer.config.schedule.total_images - trainer.images) / rate if rate else math.inf
+    left = max(0, trainer.config.schedule.total_images - trainer.images)  # the last minibatch may pass the end
     phase = trainer.phase
     place = f"{1 << phase.level} px" + (f", fade {phase.fade:.2f}" if phase.fade < 1 else "")
     known = {"images", "seconds", "images_per_second", "level", "fade"}
     rest = ", ".join(f"{name} {value:g}" for name, value in line.items() if name not in known)
     speed = f"{rate:.1f} images/s, {1000 / rate:.2f} s/kimg" if rate else ""
-    return f"{trainer.images / 1000:.1f} kimg at {place}: {speed}, {left_s / 3600:.1f} h left at this speed; {rest}"
+    return f"{trainer.images / 1000:.1f} kimg at {place}: {speed}, {_duration(left, rate)} left at this speed; {rest}"
+
+
+def _duration(images: int, rate: float) -> str:
+    """Return how long so many images take, such as "12 min" or "3.5 h"."""
+    seconds = images / rate if rate else math.inf
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -44,7 +44,9 @@ def check_identity(run: Path, identity: Mapping[str, Any], *, saved: str = STATE
     noted_identity, noted_versions = _noted(path)
     differences = _differences(noted_identity, identity)
     if differences:
-        raise ValueError(f"{run} was begun as another run: {'; '.join(differences)}; use another folder")
+        raise ValueError(
+            f"{run} was begun as another run: {'; '.join(differences)}; give it these again, or use another folder"
+        )
     for difference in _differences(noted_versions, versions):
         _LOGGER.warning("%s: version of %s; the run goes on, but not bit for bit", run, difference)
 

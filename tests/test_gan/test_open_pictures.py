@@ -123,7 +123,7 @@ def test_a_base_of_another_shape_does_not_fit_a_run():
     [
         (PNGS[0][:-30], 3, r"c\.png: .*damaged.*remove or replace it"),
         (b"GIF89a" + bytes(20), 3, r"c\.png: GIF is not supported"),
-        (encode_png(np.zeros((8, 16, 3), np.uint8)), 3, r"c\.png: has 16 x 8 pixels, .*b\.png 8 x 8"),
+        (encode_png(np.zeros((8, 16, 3), np.uint8)), 3, r"c\.png: has 16 x 8 pixels, .*b\.png 8 x 8; .*crop them"),
         (PNGS[1], 1, r"c\.png: is in colour"),
     ],
 )

@@ -138,7 +138,7 @@ def test_a_terminated_training_exits_75_and_resumes_to_the_same_bits(tmp_path, p
     said = "".join(lines)
     assert process.wait() == 75
     process.stderr.close()
-    assert all(word in line for word in ("px", "images/s", "s/kimg", "h left"))
+    assert all(word in line for word in ("px", "images/s", "s/kimg", "min left"))
     assert "run the same command to go on" in said
     assert load_snapshot(tmp_path / "cut").images < total
     hqdata("train", "--out", tmp_path / "cut", "--resume", "--no-measures")
