@@ -99,6 +99,10 @@ def score(
     """Compare two sets of pictures; the command when none is named."""
     with _sentences():
         _check_outputs(json_file, plot)
+        if plot:
+            from metrics.plots import check_plot_path
+
+            check_plot_path(plot)
         from metrics.evaluation import evaluate
         from metrics.whole_files import whole_file
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from metrics.report import Figure, Report
 
-__all__ = ["plot_reports"]
+__all__ = ["check_plot_path", "plot_reports"]
 
 COLUMNS = 3
 PANEL_INCHES = (4.0, 0.9)
@@ -41,6 +41,18 @@ def plot_reports(reports: Mapping[str, Report], path: Path | str | None = None) 
     if path is not None:
         drawing.savefig(Path(path))
     return drawing
+
+
+def check_plot_path(path: Path | str) -> None:
+    """Refuse a file that could not be drawn, before pictures are measured for it.
+
+    Raises:
+        ModuleNotFoundError: when matplotlib is not installed.
+        ValueError: when it does not write files of that ending.
+    """
+    known = _figure_class()().canvas.get_supported_filetypes()
+    if Path(path).suffix.lower().lstrip(".") not in known:
+        raise ValueError(f"{path}: a plot's name must end in one of {', '.join('.' + name for name in sorted(known))}")
 
 
 def _figure_class() -> Any:

@@ -161,8 +161,10 @@ def _hidden(name: str) -> bool:
 def _require_some(name: str, pictures: Sequence[str], files: Sequence[str]) -> None:
     if pictures:
         return
+    if not files:
+        raise NoPictures(f"{name}: holds no files; wanted are {', '.join(sorted(PICTURE_EXTENSIONS))}")
     found = Counter(PurePosixPath(file).suffix.lower() or "no extension" for file in files)
-    there = ", ".join(f"{count} files with {kind}" for kind, count in found.most_common(3)) or "no files"
+    there = ", ".join(f"{count} files with {kind}" for kind, count in found.most_common(3))
     raise NoPictures(f"{name}: holds no pictures, but {there}; wanted are {', '.join(sorted(PICTURE_EXTENSIONS))}")
 
 

@@ -77,6 +77,14 @@ def test_a_plot_is_drawn(folders: list[str], tmp_path: Path):
     assert (tmp_path / "out.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.parametrize("name", ["out.txt", "out"])
+def test_a_plot_that_could_not_be_written_is_refused_before_pictures_are_read(tmp_path: Path, name: str):
+    pytest.importorskip("matplotlib")
+    answer = metrics("nowhere", "nowhere", "--plot", str(tmp_path / name))
+    assert answer.exit_code == 2
+    assert f"{name}: a plot's name must end in one of" in answer.stderr
+
+
 def test_metric_names_may_have_hyphens_and_spaces(folders: list[str]):
     answer = metrics(*folders, "-m", "MS-SSIM, fid", *NETWORK)
     assert answer.exit_code == 0

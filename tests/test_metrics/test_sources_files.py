@@ -88,7 +88,7 @@ def test_a_folder_without_pictures_is_refused_with_what_is_there(tmp_path: Path)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path):
-    with pytest.raises(NoPictures, match="no files"):
+    with pytest.raises(NoPictures, match="holds no files; wanted"):
         open_source(tmp_path)
 
 
