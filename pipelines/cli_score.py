@@ -11,6 +11,12 @@ __all__ = ["score"]
 
 COUNT = 10_000
 """Pictures that a generator draws where --limit does not say."""
+GENERATORS = """\
+Generators:
+  GENERATED may also be a training's folder, a checkpoint's, or a generator's
+  .safetensors file: --limit pictures that it draws [10,000], at its own size.
+  `CKPT --reference RUN` is the same as `RUN CKPT`."""
+"""What the help says beyond that of `python -m metrics`."""
 JOINED = ("--reference=", "--size=")
 """Options that are looked for here, as one word with their value."""
 
@@ -29,7 +35,10 @@ def score(words: tuple[str, ...]) -> None:
     """
     from metrics.command_line import score_group
 
-    score_group.main(_reference_first(list(words)), prog_name="hqdata score", standalone_mode=False, obj=_open)
+    given = _reference_first(list(words))
+    score_group.main(given, prog_name="hqdata score", standalone_mode=False, obj=_open)
+    if given[:1] in (["-h"], ["--help"]):
+        click.echo(f"\n{GENERATORS}")
 
 
 def _reference_first(words: list[str]) -> list[str]:
@@ -40,6 +49,8 @@ def _reference_first(words: list[str]) -> list[str]:
         if place + 1 == len(words):
             raise click.UsageError("--reference wants the real pictures after it")
         words = [words[place + 1], *words[:place], *words[place + 2 :]]
+    elif len(words) == 1 and _is_generator(words[0]):
+        raise click.UsageError(f"{words[0]} is compared with real pictures; add --reference RUN")
     if len(words) < 2 or "--size" in words or not _is_generator(words[1]):
         return words
     from gan.drawn_pictures import side_of

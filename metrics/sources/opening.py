@@ -22,6 +22,8 @@ from metrics.sources.streams import GeneratedPictures, IndexedPictures, Streamed
 __all__ = ["open_source"]
 
 PICKLES = (".pt", ".pth", ".pkl", ".pickle")
+TRAINING = ("checkpoints", "runlog.jsonl")
+"""What tells a folder that `hqdata train` writes."""
 
 
 def open_source(
@@ -127,6 +129,10 @@ def _run(path: Path, options: Options) -> ImageSource:
 
 
 def _folder(path: Path, name: str, options: Options) -> Pictures:
+    if all((path / name).exists() for name in TRAINING):
+        raise ValueError(
+            f"{path}: is a training, whose sheets are no pictures to be measured; `hqdata score` measures its generator"
+        )
     tables, tensors = (sorted(path.glob(pattern)) for pattern in ("*.parquet", "*.safetensors"))
     if tables:
         return from_parquet(tables, name=name, options=options)

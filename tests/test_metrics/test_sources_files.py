@@ -87,6 +87,12 @@ def test_a_folder_without_pictures_is_refused_with_what_is_there(tmp_path: Path)
         open_source(write(tmp_path, {"a.txt": b"", "b.txt": b""}))
 
 
+def test_a_training_is_not_measured_by_its_sheets(tmp_path: Path):
+    write(tmp_path, {"runlog.jsonl": b"", "checkpoints/a/state.json": b"", "samples/1.png": b""})
+    with pytest.raises(ValueError, match="`hqdata score` measures its generator"):
+        open_source(tmp_path)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path):
     with pytest.raises(NoPictures, match="holds no files; wanted"):
         open_source(tmp_path)

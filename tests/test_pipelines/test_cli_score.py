@@ -31,6 +31,7 @@ def test_help_is_that_of_metrics():
     assert answer.exit_code == 0
     assert "hqdata score" in answer.stdout
     assert "--metrics" in answer.stdout
+    assert "CKPT --reference RUN" in answer.stdout
 
 
 def test_two_sets_are_compared(pictures: Path):
@@ -115,3 +116,4 @@ def test_a_damaged_generator_is_named(training: Path, pictures: Path, tmp_path: 
 
 def test_a_reference_that_is_not_said_is_asked_for(training: Path):
     assert "--reference wants the real pictures" in hqdata_score(training, "--reference").stderr
+    assert "add --reference RUN" in hqdata_score(training).stderr
