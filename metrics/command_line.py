@@ -153,7 +153,7 @@ def doctor() -> None:
     broken = 0
     for finding in examine():
         broken += finding.broken
-        click.echo(f"{'BROKEN' if finding.broken else '      '} {finding.what:<28} {finding.found}")
+        click.echo(f"{'BROKEN' if finding.broken else '      '} {finding.what:<32} {finding.found}")
     if broken:
         click.echo(f"{broken} broken", err=True)
         sys.exit(EXIT_BROKEN)

@@ -26,7 +26,7 @@ JOINED = ("--reference=", "--size=")
     add_help_option=False,  # the command line behind it has its own
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="CKPT --reference RUN [OPTIONS]...")
 def score(words: tuple[str, ...]) -> None:
     """Measure how far generated pictures, or a generator's, are from reference pictures.
 
