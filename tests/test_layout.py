@@ -65,6 +65,11 @@ def test_test_folders_do_not_shadow_a_room():
     assert not {folder.name for folder in (ROOT / "tests").iterdir()} & set(ROOMS)
 
 
+def test_test_files_have_names_of_their_own():
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
 def test_every_column_of_a_run_is_specified(tmp_path: Path):
     known = Knowledge({}, LandmarksConfig())
     write_tables(tmp_path, known, [], {})
