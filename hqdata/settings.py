@@ -1,7 +1,7 @@
 """Settings as frozen dataclasses, a section each, mirrored by TOML and by `--set section.key=value`.
 
 Precedence, last wins: defaults, TOML files in the order given, `--set`, the command line's own flags. An unknown key
-is an error that names the nearest known one; nothing is silently ignored.
+is an error that names the nearest known one and all others; nothing is silently ignored.
 """
 
 from __future__ import annotations
@@ -110,11 +110,12 @@ def _merge(kind: type, into: dict[str, dict[str, Any]], values: Mapping[str, Any
 
 
 def _known(name: str, known: Iterable[str], *, where: str, origin: str = "") -> None:
-    if name in known:
+    names = list(known)
+    if name in names:
         return
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
     prefix = f"{origin}: " if origin else ""
-    raise ConfigError(f"{prefix}unknown {where} {name!r}; did you mean {nearest!r}?")
+    raise ConfigError(f"{prefix}unknown {where} {name!r}; did you mean {nearest!r}? Known: {', '.join(names)}")
 
 
 def _section(cls: type, name: str, values: Mapping[str, Any]) -> Any:

@@ -235,10 +235,28 @@ def _tell(config: GanConfig, pictures: Pictures, machine: Machine, processes: Pr
         several,
         machine.precision,
     )
+    _warn_of_an_early_end(config)
     if has_tensorboard():
         _LOGGER.info("TensorBoard shows it as well: its files are in %s/", FOLDER)
     else:
         _LOGGER.info("tensorboard is not installed; figures are in runlog.jsonl alone")
+
+
+def _warn_of_an_early_end(config: GanConfig) -> None:
+    last, schedule = config.networks.last_level, config.schedule
+    end = config.phase(schedule.total_images - 1)
+    if end.level == last and end.fade == 1:
+        return
+    growths = last - (schedule.first_resolution.bit_length() - 1)
+    _LOGGER.warning(
+        "the schedule ends after %d images at %d px%s; %d px are whole after %d, so set schedule.total_images,"
+        " stable_images and fade_images",
+        schedule.total_images,
+        end.resolution,
+        f", fade {end.fade:.2f}" if end.fade < 1 else "",
+        1 << last,
+        growths * (schedule.stable_images + schedule.fade_images),
+    )
 
 
 def _note_data(run: Path, data: DataConfig) -> None:

@@ -47,7 +47,7 @@ def test_a_shipped_file_is_found_by_name(tmp_path: Path):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("paint.coat=2", "unknown key in .paint. 'coat'; did you mean 'coats'"),
+        ("paint.coat=2", r"'coat'; did you mean 'coats'\? Known: coats, colour, size, notes, price_at, limit"),
         ("pain.coats=2", "unknown section 'pain'; did you mean 'paint'"),
         ("paint.coats=0", r"\[paint\]: coats must be at least 1, got 0"),
         ("paint.coats=two", "paint.coats must be of type int, got 'two'"),

@@ -118,6 +118,11 @@ def test_settings_can_name_the_pictures(tmp_path, pictures):
     assert load_snapshot(tmp_path / "run").images == 4
 
 
+def test_a_schedule_that_ends_before_the_last_level_is_warned_of(tmp_path, pictures, caplog):
+    hqdata("train", pictures, "--out", tmp_path / "run", "--config", write_settings(tmp_path, total=4), "--no-measures")
+    assert "the schedule ends after 4 images at 4 px" in caplog.text
+
+
 def test_labels_of_the_pictures_make_labelled_networks(tmp_path, pictures):
     words = ["--labels", "kind", "--config", write_settings(tmp_path, total=4)]
     hqdata("train", pictures, "--out", tmp_path / "run", *words)
