@@ -16,6 +16,7 @@ import click
 
 __all__ = ["main", "score_group"]
 
+USUAL = "inception-fid"
 EXIT_BROKEN = 1
 EXIT_WRONG_USE = 2
 EXIT_MISSING = 3
@@ -61,7 +62,7 @@ def score_group() -> None:
 def _network_options(command: Any) -> Any:
     """Options of every command that runs a network over pictures."""
     options = [
-        click.option("--extractor", default="inception-fid", show_default=True, metavar="NAME", help="The network."),
+        click.option("--extractor", metavar="NAME", help="The network.  [default: inception-fid]"),
         click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its file; else $HQ_WEIGHTS."),
         click.option("--protocol", default="tf1", show_default=True, metavar="NAME", help="How Inception is fed."),
         click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True),
@@ -139,7 +140,7 @@ def stats(source: str, output: Path, **network: Any) -> None:
             count = write_statistics(
                 _pictures(source, network),
                 output,
-                **_network(network),
+                **_network({**network, "extractor": network["extractor"] or USUAL}),
                 progress=progress,
             )
         click.echo(f"{output}: mean and covariance of {count:,} pictures")
@@ -241,7 +242,7 @@ def _network(options: dict[str, Any]) -> dict[str, Any]:
         from metrics.features import extractor
 
         names = ("weights", "precision", "protocol", "device")
-        opened = extractor(options["extractor"], **{name: options[name] for name in names})
+        opened = extractor(options["extractor"] or USUAL, **{name: options[name] for name in names})
         asked = {"extractor": opened, "device": options["device"]}
     return {**asked, "batch_size": _batch_size(options["batch_size"])}
 

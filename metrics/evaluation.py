@@ -42,7 +42,7 @@ def evaluate(
     reference: object,
     generated: object,
     metrics: Sequence[str] | None = None,
-    extractor: str | FeatureExtractor = "inception-fid",
+    extractor: str | FeatureExtractor | None = None,
     protocol: str = "tf1",
     device: str = "auto",
     batch_size: int | str = "auto",
@@ -62,8 +62,9 @@ def evaluate(
         generated: pictures likewise.
         metrics: names out of fid, kid, is, prdc, swd, ms_ssim and cmmd; one that cannot be computed is an error. None
             means all of them, and those that cannot be computed are left out and named in the notes.
-        extractor: the network of fid, kid, is and prdc: a name for `metrics.features.extractor`, or an open one. Over
-            other features than the published Inception's, figures are named by their network, such as FD-efflite0.
+        extractor: the network of fid, kid, is and prdc: a name for `metrics.features.extractor`, or an open one; None
+            means inception-fid, where its weights are on this machine. Over other features than the published
+            Inception's, figures are named by their network, such as FD-efflite0.
         protocol: how the Inception network is fed, when it is given by name; for whose is which see docs/precision.md.
         device: as torch names it; "auto" takes the GPU where there is one.
         batch_size: pictures in memory at a time, or "auto".
@@ -78,13 +79,16 @@ def evaluate(
         ValueError: for unknown metrics, with the nearest known name, and for pictures that cannot be measured.
         TypeError: for what holds no pictures.
         FileNotFoundError: for paths that lead nowhere.
-        MissingWeights: when a network's file is not on this machine; nothing is downloaded.
+        MissingWeights: when the file of a network, or of a metric's, that was named is not on this machine; nothing is
+            downloaded.
         WeightsError: when it is damaged or another one.
     """
     clock = Clock()
     with clock("opening"):
         store = open_cache(cache)
         statistics = statistics_of(reference)
+        made = _opened("generated", generated)
+        pictures = None if statistics else _opened("reference", reference)
         plan = make_plan(
             metrics,
             network=extractor,
@@ -95,7 +99,7 @@ def evaluate(
             ci=ci,
             statistics=statistics,
         )
-        known, made = _known(reference, statistics, plan), _opened("generated", generated)
+        known = pictures or _known(reference, statistics, plan)
         plan = plan.for_counts(reference=known.count, generated=made.count)
         plan = plan.for_sizes([_sizes(side) for side in (known, made)])
     reader = SetReader(batch_size=plan.batch_size, device=plan.device, clock=clock, progress=progress)

@@ -20,6 +20,10 @@ __all__ = ["CLIP", "Plan", "make_plan", "opened_network", "statistics_of"]
 CLIP = "clip-vit-l14-336"
 """The network of CMMD (Jayasumana et al. 2024)."""
 OFFLINE = "efficientnet-lite0"
+USUAL = "inception-fid"
+"""Of fid, kid, is and prdc, where no other is named."""
+ROWS = {"features", "logits"}
+"""Parts that it makes."""
 USUAL_PROTOCOL = "tf1"
 
 
@@ -89,7 +93,7 @@ class Plan:
 def make_plan(
     metrics: Sequence[str] | None,
     *,
-    network: str | FeatureExtractor,
+    network: str | FeatureExtractor | None,
     protocol: str,
     device: str,
     batch_size: int | str,
@@ -106,7 +110,12 @@ def make_plan(
     measures = find_measures([metrics] if isinstance(metrics, str) else metrics if metrics is not None else [*MEASURES])
     if statistics is not None:
         measures = _only_statistics(measures, strict)
-    opened = opened_network(network, protocol, device) if _need(measures, {"features", "logits"}) else None
+    opened, notes = None, ()
+    if _need(measures, ROWS):
+        try:
+            opened = opened_network(network or USUAL, protocol, device)
+        except MissingWeights as error:
+            measures, notes = _without_network(measures, strict or network is not None, error)
     where = opened.device if opened else chosen_device(device)
     plan = Plan(
         measures=tuple(measures),
@@ -117,6 +126,7 @@ def make_plan(
         batch_size=batch_size,
         seed=seed,
         ci=ci,
+        notes=notes,
     )
     return _with_clip(_with_logits(plan))
 
@@ -148,6 +158,17 @@ def _only_statistics(measures: list[Measure], strict: bool) -> list[Measure]:
             " for fid alone"
         )
     return able
+
+
+def _without_network(
+    measures: list[Measure], asked_for: bool, error: MissingWeights
+) -> tuple[list[Measure], tuple[str, ...]]:
+    """Return the measures that need no features, and a note of the others; what was asked for is never left out."""
+    able = [measure for measure in measures if not _need([measure], ROWS)]
+    if asked_for or not able:
+        raise error
+    unable = ", ".join(measure.name for measure in measures if measure not in able)
+    return able, (f"{unable} were left out: {error}",)
 
 
 def _need(measures: Sequence[Measure], parts: set[str]) -> bool:

@@ -149,6 +149,23 @@ def test_missing_inception_weights_name_the_network_that_works_offline():
         measured(extractor="inception-fid")
 
 
+def test_what_needs_missing_weights_that_nobody_named_is_left_out_by_name():
+    report = measured(extractor=None)
+    assert {figure.metric for figure in report.figures} == {"swd", "ms_ssim"}
+    assert any(note.startswith("fid, kid, is, prdc were left out: ") for note in report.notes)
+
+
+@pytest.mark.parametrize("named", [{"metrics": ["fid"]}, {"extractor": "inception-fid"}], ids=["metric", "network"])
+def test_missing_weights_of_what_was_named_are_an_error(named: dict):
+    with pytest.raises(MissingWeights):
+        measured(**{"extractor": None, **named})
+
+
+def test_a_missing_folder_is_told_before_missing_weights():
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        measured(extractor=None, metrics=["fid"], generated="nowhere")
+
+
 @pytest.mark.parametrize(
     ("wrong", "near"), [("fidd", "fid"), ("FID", "fid"), ("mssim", "ms_ssim"), ("precision", "prdc")]
 )
