@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gan.checkpoint import Snapshot
     from gan.zoo.progan import Generator
+    from pipelines.train_generator import TrainSettings
 
 __all__ = ["export", "interpolate", "sample", "timelapse", "train"]
 
@@ -149,11 +150,11 @@ def train(
     if source is not None and source.suffix == ".toml":
         configs, source = (source, *configs), None
     given = {"files": [*presets, *configs], "assignments": assignments, "source": source, "labels": labels}
-    if plan:
-        _plan(given, planned, processes)
-        return
-    if run is None:
+    if run is None and (resume or not plan):
         raise click.UsageError("give --out DIR, the training's folder")
+    if plan or run is None:
+        _plan(given, run if resume else None, planned, processes)
+        return
     if not _train(given, run, resume, how):
         click.echo("stopped with a checkpoint; run the same command to go on", err=True)
         ctx.exit(EXIT_RESUMABLE)
@@ -163,17 +164,24 @@ def train(
 def _train(given: dict[str, Any], run: Path, resume: bool, how: dict[str, Any]) -> bool:
     """Return whether the training has ended."""
     from gan.training_run import Diverged
-    from pipelines.train_generator import load_train_settings, noted_settings, train_generator
+    from pipelines.train_generator import train_generator
 
-    settings, fitted = load_train_settings(**given), _to_fit(given)
-    if resume:
-        noted = noted_settings(run)
-        if not (given["files"] or given["assignments"] or given["labels"]):
-            settings, fitted = (noted.with_source(given["source"]) if given["source"] else noted), ()
+    settings, fitted = _settings(given, run if resume else None)
     try:
         return train_generator(settings, run, fitted=fitted, **how)
     except Diverged as error:
         raise _GaveUp(str(error)) from error
+
+
+def _settings(given: dict[str, Any], resumed: Path | None) -> tuple[TrainSettings, tuple[str, ...]]:
+    """Return the settings that were given, or else noted in the resumed folder, and the sizes left to the pictures."""
+    from pipelines.train_generator import load_train_settings, noted_settings
+
+    if resumed is not None:
+        noted = noted_settings(resumed)
+        if not (given["files"] or given["assignments"] or given["labels"]):
+            return (noted.with_source(given["source"]) if given["source"] else noted), ()
+    return load_train_settings(**given), _to_fit(given)
 
 
 def _to_fit(given: dict[str, Any]) -> tuple[str, ...]:
@@ -184,14 +192,14 @@ def _to_fit(given: dict[str, Any]) -> tuple[str, ...]:
     return () if given["files"] else tuple(name for name in FITTED if f"networks.{name}" not in told)
 
 
-def _plan(given: dict[str, Any], device: str, processes: int) -> None:
+def _plan(given: dict[str, Any], resumed: Path | None, device: str, processes: int) -> None:
     from gan.devices import find_device
     from gan.plan import plan_lines
-    from pipelines.train_generator import load_train_settings, open_fitting
+    from pipelines.train_generator import open_fitting
 
-    settings = load_train_settings(**given)
+    settings, fitted = _settings(given, resumed)
     if given["source"]:
-        settings, _ = open_fitting(settings, _to_fit(given))
+        settings, _ = open_fitting(settings, fitted)
     for line in plan_lines(settings.gan, find_device(device), processes=processes):
         click.echo(line)
 
@@ -305,7 +313,13 @@ def timelapse(run: Path, out: Path | None, seconds: float, fps: float, warp: flo
 
 @click.command()
 @click.argument("checkpoint", type=CHECKPOINT)
-@click.option("--to", "kind", required=True, type=click.Choice(["safetensors", "torch-export", "onnx"]))
+@click.option(
+    "--to",
+    "kind",
+    required=True,
+    type=click.Choice(["safetensors", "torch-export", "onnx"]),
+    help="Weights for this package; a torch program for any batch; or ONNX (the extra [onnx]).",
+)
 @click.option("--out", type=FILE, help="[generator.safetensors, .pt2 or .onnx]")
 def export(checkpoint: Path, kind: Any, out: Path | None) -> None:
     """Write a generator for other programs, after comparing what the file draws.

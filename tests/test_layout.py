@@ -18,6 +18,7 @@ from pipelines.tables import write_tables
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("gan", "hqdata", "metrics", "pipelines")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "hqdata" / "weights").glob("*.md")])
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
@@ -68,6 +69,12 @@ def test_test_folders_do_not_shadow_a_room():
 def test_test_files_have_names_of_their_own():
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert {name for name in names if names.count(name) > 1} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_of_a_page_leads_somewhere(page: Path):
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
 def test_every_column_of_a_run_is_specified(tmp_path: Path):

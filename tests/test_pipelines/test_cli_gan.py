@@ -214,6 +214,11 @@ def test_a_plan_for_pictures_is_that_of_their_training(pictures):
     assert [line.split()[0] for line in answer.output.splitlines()[3:7]] == ["4", "8", "16", "all"]
 
 
+def test_a_plan_of_a_resumed_training_is_its_own(trained):
+    answer = hqdata("train", "--out", trained, "--resume", "--plan")
+    assert [line.split()[0] for line in answer.output.splitlines()[3:7]] == ["4", "8", "16", "all"]
+
+
 def test_a_training_goes_on_with_its_pictures_from_elsewhere(trained, pictures, tmp_path):
     moved = tmp_path / "moved.npz"
     moved.write_bytes(pictures.read_bytes())
