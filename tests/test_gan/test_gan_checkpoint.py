@@ -1,6 +1,7 @@
 """A checkpoint is whole or not there, says what it is, and damage is refused by the file's name."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def test_a_folder_is_named_by_images_and_holds_no_pickle(saved: Path):
     state = json.loads((saved / "state.json").read_text())
     assert (state["images"], state["level"], state["fade"], state["config"]["training"]["seed"]) == (4, 2, 1.0, 5)
     assert sorted(state["files"]) == FILES
+
+
+def test_the_snippet_of_the_specification_reads_a_checkpoint(saved: Path):
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text().partition("# Formats of a training")[2]
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict = {}
+    exec(snippet.replace("RUN/checkpoints/000000036000", str(saved)), names)
+    assert (names["about"]["level"], names["about"]["fade"], names["about"]["images"]) == (2, 1.0, 4)
 
 
 def test_moments_are_named_by_their_parameters(saved: Path):

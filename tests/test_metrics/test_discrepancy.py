@@ -255,7 +255,7 @@ def test_order_within_a_set_does_not_matter(seed, n, m):
 def test_a_set_is_at_no_biased_distance_from_itself(seed, n):
     rows = np.random.default_rng(seed).normal(size=(n, 5)) * 10
     assert 0 <= mmd(reference=rows, generated=rows[::-1], estimator="biased") < 1e-14
-    assert 0 <= cmmd(reference=rows, generated=rows[::-1].copy()) < 1e-14
+    assert 0 <= cmmd(reference=rows, generated=rows[::-1].copy()) < 1e-11  # a thousand times the above
 
 
 @settings(max_examples=15, deadline=None)
