@@ -7,6 +7,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, print_blob=True)
+settings.register_profile("searching", print_blob=True)
+# the same examples each time; HYPOTHESIS_PROFILE=searching looks for new ones
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
