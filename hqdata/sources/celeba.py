@@ -84,7 +84,7 @@ def _pictures(root: Path) -> dict[str, File]:
     below = next((name for name in PICTURE_FOLDERS if (root / name).is_dir()), None)
     if below is None:
         raise SourceError(f"{root}: has no folder img_celeba; give the folder that holds img_celeba and Anno")
-    files = list_files(str(root / below), extensions=(".jpg",))
+    files = sorted(list_files(str(root / below), extensions=(".jpg",)), key=lambda file: file.path)
     if not files:
         raise SourceError(f"{root / below}: holds no .jpg pictures; unpack img_celeba.7z into it")
     nested = [file.path for file in files if "/" in file.path]

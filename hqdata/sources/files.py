@@ -18,6 +18,7 @@ import fsspec
 
 from hqdata.record import PhotoRef, Refused
 from hqdata.sources.source import SourceError
+from hqdata.storage import is_url
 
 __all__ = ["LIMIT_BYTES", "File", "absolute_root", "escape_path", "list_files", "read_bytes", "read_file"]
 
@@ -40,13 +41,15 @@ class File:
 
 def absolute_root(root: str) -> str:
     """Return a URL as it is, and a folder as an absolute path, without "file://"."""
-    if _is_url(root):
+    if is_url(root):
         return root
     return os.path.abspath(Path(root.removeprefix("file://")).expanduser())  # noqa: PTH100 -- resolves ".." without links
 
 
-def list_files(root: str, *, extensions: Iterable[str], storage_options: Mapping[str, Any] | None = None) -> list[File]:
-    """Return the files below `root`, recursively, sorted by path.
+def list_files(
+    root: str, *, extensions: Iterable[str], storage_options: Mapping[str, Any] | None = None
+) -> Iterator[File]:
+    """Yield the files below `root`, recursively; folder by folder, not sorted as a whole.
 
     Names that begin with a dot are left out, and so is what lies below them. Links are followed, but each folder is
     read only once. A link that leads nowhere is listed, so that the run can report it.
@@ -60,8 +63,8 @@ def list_files(root: str, *, extensions: Iterable[str], storage_options: Mapping
         SourceError: if the root or a folder below it is missing or cannot be listed.
     """
     endings = tuple(extensions)
-    listed = _list_remote(root, storage_options or {}) if _is_url(root) else _list_local(root)
-    return sorted((file for file in listed if file.path.lower().endswith(endings)), key=lambda file: file.path)
+    listed = _list_remote(root, storage_options or {}) if is_url(root) else _list_local(root)
+    return (file for file in listed if file.path.lower().endswith(endings))
 
 
 def read_bytes(root: str, ref: PhotoRef, *, storage_options: Mapping[str, Any] | None = None) -> bytes:
@@ -84,7 +87,7 @@ def read_bytes(root: str, ref: PhotoRef, *, storage_options: Mapping[str, Any] |
 
 def read_file(root: str, path: str, *, storage_options: Mapping[str, Any] | None = None) -> bytes:
     """Return the content of the file at an escaped `path` below `root`; raises OSError as the file system does."""
-    if _is_url(root):
+    if is_url(root):
         files, base = fsspec.core.url_to_fs(root, **(storage_options or {}))
         return files.cat_file(f"{base.rstrip('/')}/{_unescape(path)}")
     return Path(root, _unescape(path)).read_bytes()
@@ -116,10 +119,6 @@ def _percent(character: str) -> bytes:
 
 def _unescape(path: str) -> str:
     return os.fsdecode(unquote_to_bytes(path)) if "%" in path else path
-
-
-def _is_url(root: str) -> bool:
-    return ("://" in root or "::" in root) and not root.startswith("file://")
 
 
 def _list_local(root: str) -> Iterator[File]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hqdata.record import PhotoRef
 from hqdata.sources.files import absolute_root, list_files
+from hqdata.sources.photo_table import PhotoTable
 from hqdata.sources.source import Source, SourceError
 
 __all__ = ["EXTENSIONS", "open_photos"]
@@ -21,8 +21,7 @@ def open_photos(root: str, *, storage_options: Mapping[str, Any] | None = None) 
         SourceError: if there is no such folder, it cannot be listed, or it holds no photos.
     """
     root = absolute_root(root)
-    files = list_files(root, extensions=EXTENSIONS, storage_options=storage_options)
-    if not files:
+    photos = PhotoTable.of(list_files(root, extensions=EXTENSIONS, storage_options=storage_options))
+    if not photos:
         raise SourceError(f"{root}: no photos found, looked for {', '.join(EXTENSIONS)} in it and below")
-    photos = (PhotoRef(id=f.path, path=f.path, size_bytes=f.size_bytes, version=f.version) for f in files)
-    return Source(kind="photos", root=root, photos=tuple(photos))
+    return Source(kind="photos", root=root, photos=photos)

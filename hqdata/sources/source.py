@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hqdata.record import PhotoRef
@@ -22,13 +22,13 @@ class Source:
     """"celeba" or "photos"."""
     root: str
     """An absolute folder or an fsspec URL; with a `PhotoRef` all that `read_bytes` needs in another process."""
-    photos: tuple[PhotoRef, ...]
-    """Sorted by id."""
+    photos: Sequence[PhotoRef]
+    """Sorted by id; a table in columns where there may be millions."""
     attribute_names: Mapping[str, type] = field(default_factory=dict)
     """Columns in each photo's `attributes`, and the type of their values."""
 
     def refs(self) -> list[PhotoRef]:
-        """Return the photos, sorted by id."""
+        """Return the photos, sorted by id, as objects: about a kilobyte each, so not for millions."""
         return list(self.photos)
 
 
