@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar, cast
 
 from distributed import Client, Future, KilledWorker, as_completed
 
+from pipelines.stopping import BuildStopped
+
 __all__ = ["BuildStopped", "Done", "Failed", "map_bounded", "stop_if_systemic"]
 
 logger = logging.getLogger(__name__)
@@ -25,10 +27,6 @@ Result = TypeVar("Result")
 FUTURES_PER_WORKER = 2
 """One running, one waiting: the scheduler is never idle and never holds a long queue."""
 SYSTEMIC_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
-
-
-class BuildStopped(RuntimeError):
-    """The environment, not a photo, is at fault; finished work is kept."""
 
 
 @dataclass(frozen=True, slots=True)
