@@ -105,6 +105,13 @@ class Folder:
         store, base = self._store()
         return cast("bytes", store.cat_file(f"{base}/{name}"))
 
+    def read_if_there(self, name: str) -> bytes | None:
+        """Return a file's content; None where there is no such file."""
+        try:
+            return self.read(name)
+        except FileNotFoundError:
+            return None
+
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (name, content) in the order of `names`; an object store is asked for several at once."""
         for name in names:
