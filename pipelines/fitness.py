@@ -15,58 +15,36 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-import torch
 from distributed import get_worker
 from PIL import features
 
 from hqdata import restore, upscale
 from hqdata.landmarks.mtcnn_weights import WEIGHTS_SHA256, load_networks
-from hqdata.precision import Precision, resolve_precision
-from pipelines.config import RestoreConfig, UpscaleConfig
+from hqdata.precision import resolve_precision
+from pipelines.canary import Canary, canary_of
+from pipelines.hardware import hardware_here
+from pipelines.needs import Needs, needs_of
 from pipelines.stopping import BuildStopped
 
-__all__ = ["Fitness", "Needs", "UnfitWorker", "fitness_of", "here", "require_fit", "shortcomings"]
+if TYPE_CHECKING:
+    from pipelines.job import Job
+
+__all__ = ["Fitness", "UnfitWorker", "fitness_for", "fitness_of", "machine_name", "require_fit", "shortcomings"]
 
 ROOMS = ("gan", "hqdata", "metrics", "pipelines")
 MODULES = ("torch", "numpy", "scipy", "cv2", "PIL", "pyarrow", "safetensors")
 """Other people's modules that decide pixels or the bytes of shards."""
-
-
-class Needs(Protocol):
-    """What a build asks of a machine; `pipelines.job.Job` is one."""
-
-    @property
-    def run(self) -> str:
-        """Path or URL of the run folder; empty where there is none to try."""
-        ...
-
-    @property
-    def provider(self) -> str:
-        """How faces are found."""
-        ...
-
-    @property
-    def restore(self) -> RestoreConfig:
-        """The restorer's settings."""
-        ...
-
-    @property
-    def upscale(self) -> UpscaleConfig:
-        """The upscaler's settings."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """ "cpu" or "cuda"."""
-        ...
+CODECS = ("libjpeg_turbo", "webp", "littlecms2")
+"""What Pillow decodes photos with: one release of it is built with several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitness:
     """What must be equal on every machine of a build. Small, hashable, and the same for every task."""
 
+    needs: Needs
     versions: tuple[tuple[str, str], ...]
     """Of Python and of each module that decides bytes, as imported."""
     rooms: tuple[tuple[str, str], ...]
@@ -75,10 +53,8 @@ class Fitness:
     """Where each of our packages was imported from: for messages, since machines differ in it."""
     weights: tuple[tuple[str, str, str], ...]
     """What for, name or file, and its sha256, or in words why it cannot be used."""
-    precisions: tuple[Precision, ...]
-    """What the networks compute in."""
-    device: str
-    """What they run on, in torch's words."""
+    canaries: tuple[tuple[str, Canary], ...] = ()
+    """What each kind of hardware (`Hardware.group`) made of the canary picture, as far as that is known."""
 
 
 class UnfitWorker(BuildStopped):
@@ -90,19 +66,23 @@ class UnfitWorker(BuildStopped):
         """The worker's address; empty outside one."""
 
 
-def fitness_of(needs: Needs) -> Fitness:
-    """Return what this machine has of what a build needs; reads and parses every file of weights.
+def fitness_of(job: Job) -> Fitness:
+    """Return what this machine has of what a job needs; reads and parses every file of weights.
 
     Raises:
-        BuildStopped: if one of our packages, or a module that it needs, cannot be imported.
+        BuildStopped: if one of our packages cannot be imported.
     """
+    return fitness_for(needs_of(job))
+
+
+def fitness_for(needs: Needs) -> Fitness:
+    """Return what this machine has of what is needed; see `fitness_of`."""
     return Fitness(
+        needs=needs,
         versions=_versions(),
         rooms=tuple((room, _sources_sha256(room)) for room in ROOMS),
         paths=tuple((room, _path_of(room)) for room in ROOMS),
         weights=tuple((purpose, name, _weights_sha256(purpose, name)) for purpose, name in _weights_needed(needs)),
-        precisions=tuple(network.precision for network in (needs.restore, needs.upscale) if network.when != "never"),
-        device=needs.device,
     )
 
 
@@ -114,7 +94,7 @@ def require_fit(expected: Fitness) -> None:
     """
     wrong = shortcomings(expected)
     if wrong:
-        name, address = here()
+        name, address = machine_name()
         raise UnfitWorker(
             f"{name} cannot compute for this build: {'; '.join(wrong)}; make it like the driver's machine and run the"
             " same command to go on",
@@ -125,15 +105,16 @@ def require_fit(expected: Fitness) -> None:
 @functools.lru_cache(maxsize=4)
 def shortcomings(expected: Fitness) -> tuple[str, ...]:
     """Return what is wrong with this machine, one sentence each; nothing for a fit one."""
-    return (
+    wrong = (
         *_version_faults(expected),
         *_room_faults(expected),
         *_weights_faults(expected),
-        *_device_faults(expected),
+        *_device_faults(expected.needs),
     )
+    return wrong or tuple(_canary_faults(expected))
 
 
-def here() -> tuple[str, str]:
+def machine_name() -> tuple[str, str]:
     """Return this process's name for messages, and its address where it is a worker."""
     try:
         worker = get_worker()
@@ -144,7 +125,7 @@ def here() -> tuple[str, str]:
 
 def _versions() -> tuple[tuple[str, str], ...]:
     python = ".".join(platform.python_version_tuple()[:2])
-    codecs = [(name, str(features.version(name))) for name in ("libjpeg_turbo", "webp", "littlecms2")]
+    codecs = ((name, str(features.version(name))) for name in CODECS)
     return (("python", python), *((name, _version(name)) for name in MODULES), *codecs)
 
 
@@ -155,6 +136,7 @@ def _version(module: str) -> str:
         return f"missing ({error})"
 
 
+@functools.lru_cache(maxsize=len(ROOMS))
 def _sources_sha256(room: str) -> str:
     total = hashlib.sha256()
     folder = Path(_path_of(room)).parent
@@ -168,7 +150,7 @@ def _sources_sha256(room: str) -> str:
 def _path_of(room: str) -> str:
     spec = util.find_spec(room)
     if spec is None or spec.origin is None:
-        raise BuildStopped(f"{here()[0]} cannot import {room}; install progan-hq there as on the driver's machine")
+        raise BuildStopped(f"{machine_name()[0]} cannot import {room}; install progan-hq there as for the driver")
     return spec.origin
 
 
@@ -220,7 +202,7 @@ def _room_faults(expected: Fitness) -> Iterator[str]:
     for room, digest in expected.rooms:
         try:
             if _sources_sha256(room) != digest:
-                yield f"{room} is other code: {_path_of(room)}, the driver has {driver[room]}"
+                yield f"{room} is other code than the driver's: {_path_of(room)} here, {driver[room]} there"
         except BuildStopped as error:
             yield str(error)
 
@@ -228,21 +210,38 @@ def _room_faults(expected: Fitness) -> Iterator[str]:
 def _weights_faults(expected: Fitness) -> Iterator[str]:
     for purpose, name, digest in expected.weights:
         found = _weights_sha256(purpose, name)
-        if found != digest:
+        if found != digest or not _is_digest(found):
             what = f"are other ones, sha256 {found[:12]} instead of {digest[:12]}" if _is_digest(found) else found
-            yield f"the weights {name} for {purpose}: {what}"
+            yield f"the weights {name} ({purpose}): {what}"
 
 
 def _is_digest(text: str) -> bool:
     return len(text) == 64 and " " not in text
 
 
-def _device_faults(expected: Fitness) -> Iterator[str]:
-    if expected.device == "cuda" and not torch.cuda.is_available():
-        yield "no GPU that torch can use, and this build computes on GPUs"
+def _device_faults(needs: Needs) -> Iterator[str]:
+    hardware = hardware_here()
+    if needs.device == "cuda" and not hardware.has_gpu:
+        fault = hardware.gpu_fault or "torch sees none"
+        yield f"this build computes on GPUs, and here is none that can be used: {fault}"
         return
-    for precision in expected.precisions:
+    for network in (needs.restore, needs.upscale):
         try:
-            resolve_precision(precision, expected.device)
+            resolve_precision(network.precision if network.when != "never" else "float32", needs.device)
         except ValueError as error:
             yield str(error)
+
+
+def _canary_faults(expected: Fitness) -> Iterator[str]:
+    """Compare with the other machines of this hardware; another kind of hardware is named, not refused."""
+    group = hardware_here().group(expected.needs.device)
+    known = dict(expected.canaries).get(group)
+    if known is None:
+        return
+    try:
+        found = canary_of(expected.needs)
+    except (ValueError, OSError, RuntimeError) as error:
+        yield f"the test picture fails: {type(error).__name__}: {error}"
+        return
+    if found != known:
+        yield f"the test picture gives other pixels here than on the other machines with {group}"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pipelines.fitness import Fitness, Needs, UnfitWorker, fitness_of, require_fit
+from pipelines.fitness import Fitness, UnfitWorker, fitness_of, require_fit
 
-__all__ = ["Fitness", "Needs", "UnfitWorker", "fitness_of", "require_fit"]
+__all__ = ["Fitness", "UnfitWorker", "fitness_of", "require_fit"]
