@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from pipelines.cli_cluster import cluster_options
 from pipelines.cli_gan import export, interpolate, sample, timelapse, train
 from pipelines.cli_gan_import import import_generator
 from pipelines.cli_judge import bench_restoration
@@ -71,7 +72,7 @@ def _build_options(command: Any) -> Any:
         click.option("--upscale-weights", metavar="FILE", help="Other upscaler: a file or a name of `hqdata weights`."),
         click.option("--mode", type=click.Choice(["accurate", "fast", "exact"]), help="How crops are resampled."),
         click.option("--allow-subset", is_flag=True, default=None, help="Accept an incomplete CelebA folder."),
-        click.option("--workers", type=int, help="Worker processes; 0 is one a core."),
+        click.option("--workers", type=int, help="As --local N; 0 is one a core."),
         click.option(
             "--config",
             "files",
@@ -100,11 +101,12 @@ for command in (train, sample, interpolate, timelapse, export):
 
 @cli.command()
 @_build_options
-def build(run: Path, **options: Any) -> None:
+@cluster_options
+def build(run: Path, cluster: Any, **options: Any) -> None:
     """Build a data set: photos in, the best face crops out. The same command resumes."""
     from pipelines.build_dataset import build_dataset
 
-    summary = build_dataset(_config(options), run)
+    summary = build_dataset(_config(options), run, cluster)
     click.echo(
         f"{summary.selected} of {summary.faces} faces from {summary.photos} photos chosen, {summary.dropped} dropped,"
         f" in {summary.seconds:.1f} s"

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from dask import config as dask_config
 from distributed import Client
 
+from pipelines.clusters.address import address_in, open_address
+from pipelines.clusters.choice import ClusterChoice, ClusterError
+from pipelines.clusters.defaults import SETTINGS
 from pipelines.clusters.local import open_local
 
-__all__ = ["open_cluster"]
+__all__ = ["ClusterChoice", "ClusterError", "open_cluster"]
 
 
 @contextmanager
-def open_cluster(*, workers: int, scratch: Path) -> Iterator[Client]:
-    """Yield a client connected to `workers` single-threaded processes on this machine; 0 means one a core."""
-    with open_local(workers=workers, scratch=scratch) as client:
+def open_cluster(choice: ClusterChoice, *, scratch: Path) -> Iterator[Client]:
+    """Yield a client of the chosen cluster with its workers there; what was started here ends with the block.
+
+    Args:
+        choice: kind and size; a default one is this machine, or the scheduler that dask's configuration names.
+        scratch: folder for the temporary files of workers on this machine; others use their own machine's.
+
+    Raises:
+        ConfigError: if the choice cannot be carried out as it is written.
+        ClusterError: if the cluster does not start, does not answer or gets no workers in time.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong reaches the driver as an exception
+    with dask_config.set(SETTINGS), _opened(choice, scratch) as client:
         yield client
+
+
+def _opened(choice: ClusterChoice, scratch: Path) -> AbstractContextManager[Client]:
+    if choice.scheduler_file is not None:
+        return open_address(choice, address_in(choice.scheduler_file, wait_s=choice.wait_s))
+    configured = None if choice.is_made else dask_config.get("scheduler-address", None)
+    address = choice.scheduler or configured
+    if address is not None:
+        return open_address(choice, address)
+    return open_local(choice, scratch=scratch)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from pipelines.clusters import open_cluster
+from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.dask_map import BuildStopped, Done, Failed, map_bounded
 
 pytestmark = pytest.mark.dask
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.dask
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory):
-    with open_cluster(workers=2, scratch=tmp_path_factory.mktemp("dask")) as client:
+    with open_cluster(ClusterChoice(local="2"), scratch=tmp_path_factory.mktemp("dask")) as client:
         yield client
 
 
@@ -92,5 +92,5 @@ def test_a_full_disk_stops_the_run_and_says_so(client: Client):
 
 
 def test_scratch_is_inside_the_given_folder(tmp_path: Path):
-    with open_cluster(workers=1, scratch=tmp_path / "scratch"):
+    with open_cluster(ClusterChoice(local="1"), scratch=tmp_path / "scratch"):
         assert list((tmp_path / "scratch").iterdir())

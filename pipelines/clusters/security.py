@@ -1,0 +1,59 @@
+"""TLS between driver, scheduler and workers. Dask runs what it is sent: an open port is a shell for who finds it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+from distributed import Client, Security
+from distributed.comm.addressing import get_address_host
+
+from pipelines.clusters.choice import ClusterChoice
+
+__all__ = ["is_exposed", "security_of", "warn_if_exposed"]
+
+logger = logging.getLogger(__name__)
+
+
+def security_of(choice: ClusterChoice) -> Security | None:
+    """Return the TLS files of a choice for every role; None where it names none and Dask's own settings hold."""
+    if choice.tls_ca_file is None:
+        return None
+    certificate = str(choice.tls_cert)
+    key = str(choice.tls_key or choice.tls_cert)
+    return Security(
+        require_encryption=True,
+        tls_ca_file=str(choice.tls_ca_file),
+        tls_client_cert=certificate,
+        tls_client_key=key,
+        tls_scheduler_cert=certificate,
+        tls_scheduler_key=key,
+        tls_worker_cert=certificate,
+        tls_worker_key=key,
+    )
+
+
+def warn_if_exposed(client: Client) -> None:
+    """Log a warning where other machines reach the scheduler without TLS."""
+    address = client.scheduler_info(n_workers=0)["address"]
+    if is_exposed(address):
+        logger.warning(
+            "the scheduler at %s takes commands from whoever reaches it: no TLS; give --tls-ca-file, --tls-cert and"
+            " --tls-key (docs/clusters.md), or keep the network closed",
+            address,
+        )
+
+
+def is_exposed(address: str) -> bool:
+    """Return whether another machine could reach the address unencrypted.
+
+    >>> is_exposed("tcp://10.0.0.1:8786"), is_exposed("tls://10.0.0.1:8786"), is_exposed("tcp://127.0.0.1:8786")
+    (True, False, False)
+    """
+    if address.startswith(("tls://", "wss://", "inproc://")):
+        return False
+    host = get_address_host(address).split("%")[0]
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
