@@ -185,6 +185,25 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def sizes(self, names: Iterable[str]) -> dict[str, int | None]:
+        """Return the bytes of several files; None for those that are not there. An object store is listed once."""
+        if self.is_local:
+            return {name: self.size(name) for name in names}
+        wanted = list(names)
+        listed = [self.size(name) for name in wanted if "/" not in name]
+        there = dict(zip((name for name in wanted if "/" not in name), listed, strict=True))
+        for top in sorted({name.split("/", 1)[0] for name in wanted if "/" in name}):
+            there |= {f"{top}/{file.name}": file.bytes for file in (self / top).files()}
+        return {name: there.get(name) for name in wanted}
+
+    def is_empty(self) -> bool:
+        """Return whether it holds nothing, or is not there."""
+        if self.is_local:
+            return not self.path.is_dir() or not any(self.path.iterdir())
+        store, base = self._store()
+        store.invalidate_cache()
+        return not store.find(base, maxdepth=None)
+
     def exists(self, name: str) -> bool:
         """Return whether there is such a file."""
         return self.size(name) is not None

@@ -6,84 +6,140 @@ the same command goes on where an earlier one stopped, and a changed setting red
 
 from __future__ import annotations
 
+import functools
 import logging
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from distributed import Client
+from jaxtyping import Int64
 
-from hqdata.atomic import write_json
-from hqdata.ranking import best
+from hqdata.record import PhotoRef
 from hqdata.settings import ConfigError
 from hqdata.shards import prune, write_index, write_manifest
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source, open_source
+from hqdata.storage import Folder, open_folder, scratch_folder
 from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.config import BuildConfig
 from pipelines.dask_map import stop_if_systemic
-from pipelines.job import Job, list_photos, make_job
+from pipelines.face_rows import ChosenFaces
+from pipelines.job import Job, check_weights, crop_name, list_photos, make_job
 from pipelines.knowledge import Knowledge
 from pipelines.pack_phase import PackPlan, pack_missing, plan_shards
 from pipelines.report import write_contact_sheet
-from pipelines.rows import ScoredFace
 from pipelines.run_folder import (
     begin_run,
     describe_run,
     is_finished,
-    locked_run,
     previous_run,
     require_apart,
+    require_usable,
     settings_changed,
 )
+from pipelines.run_lock import locked
 from pipelines.score_phase import score_photos
 from pipelines.stats import BuildSummary, Stats
-from pipelines.tables import DROPPED_PATH, write_tables
+from pipelines.tables import DROPPED_PATH, write_rated, write_selected
 
-__all__ = ["build_dataset", "choose_device", "open_configured_source", "select"]
+__all__ = ["build_dataset", "choose_device", "open_configured_source", "select", "settled_device"]
 
 logger = logging.getLogger(__name__)
 
 STATS_PATH = "stats.json"
 
 
-def build_dataset(config: BuildConfig, run: Path, cluster: ClusterChoice | None = None) -> BuildSummary:
+def build_dataset(
+    config: BuildConfig, run: Folder | Path | str, cluster: ClusterChoice | None = None, *, steal_lock: bool = False
+) -> BuildSummary:
     """Build the data set that `config` describes in the folder `run`, or finish what is missing there.
+
+    Args:
+        config: what to build.
+        run: a folder or an fsspec URL; every worker must reach it.
+        cluster: where the work runs; the default is this machine.
+        steal_lock: take the run over from a driver that is gone but could not let go of it.
 
     Raises:
         ConfigError: for settings or a folder that cannot be used; nothing was changed.
         SourceError: if the source is not what it should be; nothing was changed.
         BuildStopped: if the environment fails (full disk, missing module); the same command goes on later.
     """
+    folder = open_folder(run)
+    choice = (cluster or ClusterChoice()).with_workers(config.run.workers)
     source = open_configured_source(config)
-    require_apart(source, run)
-    job = make_job(config, source, run.resolve(), choose_device())
-    refs = list_photos(source, job)
-    description = describe_run(config, job, refs)
-    with _stopping_for_the_disk(), locked_run(run):
-        for line in settings_changed(previous_run(run), description):
+    require_apart(source, folder)
+    require_usable(folder)
+    check_weights(config)
+    with _stopping_for_the_disk(), locked(folder, steal=steal_lock), ExitStack() as stack:
+
+        @functools.cache
+        def client() -> Client:
+            return stack.enter_context(open_cluster(choice, scratch=_scratch(folder)))
+
+        before = previous_run(folder)
+        device = settled_device(config, before) or choose_device()
+        job = make_job(config, source, folder, device)
+        known, refs = _what_is_known(source, job)
+        description = describe_run(config, job, refs)
+        for line in settings_changed(before, description):
             logger.info("changed since the last build here: %s", line)
-        known, stats = Knowledge.load(refs, job), Stats()
-        tasks = known.to_do()
-        logger.info("%d photos: %d done before, %d to do", len(refs), len(refs) - len(tasks), len(tasks))
-        if not tasks and is_finished(run, description):
-            logger.info("%s is finished and up to date", run)
-            return stats.summary(known, select(known, config.select.count))
-        begin_run(run, description)
-        choice = (cluster or ClusterChoice()).with_workers(config.run.workers)
-        with open_cluster(choice, scratch=run / WORK_FOLDER / "dask") as client:
-            score_photos(client, tasks, known, job, config, stats)
-            chosen = select(known, config.select.count)
-            _evict(job, keep={face.id for face in chosen})
-            write_tables(run, known, chosen, source.attribute_names)
-            if not chosen:
-                logger.warning("none of %d photos gave a usable face; %s says why", len(refs), run / DROPPED_PATH)
-            plan = plan_shards(chosen, known, job, source, config.pack.rows_per_shard)
-            pack_missing(client, plan, job, stats)
-            write_contact_sheet(client, run, known, chosen, job)
-        _finish(run, plan, known, chosen, config, stats)
-        return stats.summary(known, chosen)
+        stats = Stats()
+        if not len(known.to_do()) and is_finished(folder, description):
+            logger.info("%s is finished and up to date", folder)
+            return stats.summary(known, select(known, config, folder))
+        return _Build(config, folder, source, job, known, stats).run(client(), description)
+
+
+def _what_is_known(source: Source, job: Job) -> tuple[Knowledge, Sequence[PhotoRef]]:
+    refs = list_photos(source, job)
+    known = Knowledge.load(refs, job)
+    to_do = len(known.to_do())
+    logger.info("%d photos: %d done before, %d to do", len(refs), len(refs) - to_do, to_do)
+    return known, refs
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """The phases, with what they share."""
+
+    config: BuildConfig
+    folder: Folder
+    source: Source
+    job: Job
+    known: Knowledge
+    stats: Stats
+
+    def run(self, client: Client, description: dict[str, Any]) -> BuildSummary:
+        begin_run(self.folder, description)
+        expected = None
+        score_photos(client, self.known, self.job, self.config, self.stats, expected=expected)
+        write_rated(self.folder, self.known, self.job, self.source.attribute_names)
+        chosen = select(self.known, self.config, self.folder)
+        write_selected(self.folder, self.known, chosen)
+        _evict(self.job, keep={self.known.face_id(row) for row in chosen.tolist()})
+        if not len(chosen):
+            logger.warning("none of %d photos gave a usable face; %s says why", len(self.known.photos), DROPPED_PATH)
+        with ChosenFaces(self.known, self.job, chosen) as faces:
+            plan = plan_shards(faces, self.job, self.source, self.config.pack.rows_per_shard)
+            pack_missing(client, plan, faces, self.job, self.stats, expected=expected)
+        write_contact_sheet(client, self.folder, self.known, chosen, self.job)
+        self._finish(plan, chosen)
+        return self.stats.summary(self.known, chosen)
+
+    def _finish(self, plan: PackPlan, chosen: Int64[np.ndarray, " k"]) -> None:
+        """Commit: index, no stale files, and the manifest as the last file of all."""
+        write_index(self.folder.path, plan.files(), size=plan.layout.size)
+        prune(self.folder.path, plan.files())
+        self.folder.write_json(STATS_PATH, self.stats.to_json(self.known, chosen))
+        write_manifest(self.folder.path, [file for shard in plan.files() for file in shard.files])
+        if not self.config.run.keep_cache:
+            (self.folder / WORK_FOLDER / "crops").delete_all()
 
 
 def open_configured_source(config: BuildConfig) -> Source:
@@ -98,15 +154,29 @@ def open_configured_source(config: BuildConfig) -> Source:
     return open_source(config.source.root, config.source.kind, allow_subset=config.source.allow_subset)
 
 
+def settled_device(config: BuildConfig, before: Mapping[str, Any] | None) -> str | None:
+    """Return "cpu" or "cuda" where the config or the run so far says; None where the workers must be asked.
+
+    A resumed run keeps its device, since another one gives slightly other pixels and would score every photo anew.
+    """
+    if config.run.device != "auto":
+        return config.run.device
+    return None if before is None else before.get("resolved", {}).get("device")
+
+
 def choose_device() -> str:
-    """Return "cuda" where there is a usable GPU, else "cpu"."""
+    """Return "cuda" where this machine has a usable GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def select(known: Knowledge, count: int) -> list[ScoredFace]:
-    """Return the best `count` faces, best first; ties by id."""
-    scores = {face.id: face.score for face in known.faces() if face.score is not None}
-    return [known.scored[id] for id in best(scores, count)]
+def _scratch(run: Folder) -> Path:
+    """Return where local workers put their temporary files: in the run's work folder where that is a disk."""
+    return run.path / WORK_FOLDER / "dask" if run.is_local else scratch_folder() / "hqdata-dask"
+
+
+def select(known: Knowledge, config: BuildConfig, run: Folder) -> Int64[np.ndarray, " k"]:
+    """Return the rows of the best faces, best first; ties by id."""
+    return known.best(config.select.count)
 
 
 @contextmanager
@@ -121,22 +191,13 @@ def _stopping_for_the_disk() -> Iterator[None]:
 
 def _evict(job: Job, keep: set[str]) -> None:
     """Remove cached crops that were not chosen, and those of other settings."""
-    for folder in (job.run_path / WORK_FOLDER / "crops").glob("*"):
-        if folder.name != job.score_key:
-            shutil.rmtree(folder)
-    wanted = {job.crop_path(face) for face in keep}
-    for path in job.folder("crops", job.score_key).glob("*/*.png"):
-        if path not in wanted:
-            path.unlink()
-
-
-def _finish(
-    run: Path, plan: PackPlan, known: Knowledge, chosen: Sequence[ScoredFace], config: BuildConfig, stats: Stats
-) -> None:
-    """Commit: index, no stale files, and the manifest as the last file of all."""
-    write_index(run, plan.files(), size=plan.layout.size)
-    prune(run, plan.files())
-    write_json(run / STATS_PATH, stats.to_json(known, list(chosen)))
-    write_manifest(run, [file for shard in plan.files() for file in shard.files])
-    if not config.run.keep_cache:
-        shutil.rmtree(run / WORK_FOLDER / "crops", ignore_errors=True)
+    crops = job.run_folder / WORK_FOLDER / "crops"
+    for name in crops.folders():
+        if name != job.score_key:
+            (crops / name).delete_all()
+    if job.cache == "all":
+        return
+    wanted = {crop_name(face) for face in keep}
+    for file in job.crops.files():
+        if file.name not in wanted:
+            job.crops.delete(file.name)

@@ -110,8 +110,12 @@ class RunConfig:
     """Worker processes on this machine; 0 means one a core."""
     chunk_photos: int = 8
     """Photos a task; aim at 10-60 seconds."""
-    pilot_photos: int = 5_000
-    """Photos scored before a threshold decides which crops are worth caching."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What the networks run on; auto is the run's device so far, else cuda where every worker has a GPU."""
+    pilot_photos: int = 80_000
+    """The score of the last chosen face is estimated anew each time the scored photos double, up to this many."""
+    cache: Literal["auto", "off", "all"] = "auto"
+    """Which crops are kept in RUN/work: those that may be chosen, none (each chosen face is rendered twice), or all."""
     keep_cache: bool = True
     """Keep the chosen crops in RUN/work, so that another count or shard size need not render them again."""
 

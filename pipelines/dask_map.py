@@ -1,32 +1,46 @@
-"""A function over many lists of items on a Dask cluster, with a bounded window of futures.
+"""A function over many lists of items on a Dask cluster, whatever becomes of its machines.
 
-Only small values cross the scheduler. A list whose worker died is halved until the guilty item stands alone, so one
-poisonous photo costs one photo (distributed#2694: KilledWorker blames whatever was queued).
+Only small values cross the scheduler, and it keeps none. A list whose worker died is cut until the guilty item stands
+alone, so one poisonous photo costs one photo (distributed#2694: KilledWorker blames whatever was queued).
 """
 
 from __future__ import annotations
 
-import errno
+import itertools
 import logging
-from collections import deque
+import pickle
+import pkgutil
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import Client, KilledWorker
+from distributed.client import ClosedClientError
+from distributed.protocol.pickle import dumps
 
-from pipelines.stopping import BuildStopped
+from hqdata.training.stopping import StopRequest
+from pipelines.backlog import Backlog, Chunk
+from pipelines.breaker import Breaker
+from pipelines.flight import Attempt, Flight
+from pipelines.patience import Patience
+from pipelines.stopping import BuildStopped, SchedulerLost, stop_if_systemic
+from pipelines.stragglers import Stragglers
+from pipelines.window import FUTURES_PER_THREAD, Arrived, Began, Ended, Erred, Lost, Message, Seen, Window
+from pipelines.worker_task import Answer, Call, in_one_line, run_task
 
-__all__ = ["BuildStopped", "Done", "Failed", "map_bounded", "stop_if_systemic"]
+__all__ = ["BuildStopped", "Done", "Failed", "SchedulerLost", "map_bounded", "stop_if_systemic"]
 
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FUTURES_PER_WORKER = 2
-"""One running, one waiting: the scheduler is never idle and never holds a long queue."""
-SYSTEMIC_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
+MOST_LOST = 10
+"""So often a list's answer may be lost before that is no accident."""
+GRAPH_ERROR = "Error during deserialization of the task graph"
+DIED = "the worker process died; a crash, a kill, or too little memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,113 +65,266 @@ def map_bounded(
     chunks: Iterable[list[Item]],
     *,
     arguments: Callable[[], tuple[Any, ...]] = tuple,
+    expected: Any = None,
+    patience: Patience | None = None,
 ) -> Iterator[Done[Item, Result] | Failed[Item]]:
     """Run `function(chunk, *arguments())` for every chunk; yield outcomes as they come, in no fixed order.
+
+    Each item is in exactly one outcome. A first SIGINT or SIGTERM lets running tasks end, a second SIGINT does not.
 
     Args:
         client: connected client; its workers' threads are the slots.
         function: importable on the workers, idempotent: it may run twice.
         chunks: consumed lazily; never more than a few a worker are in flight.
         arguments: called at each submission, for values that change during the run.
+        expected: a Fitness that every worker must have before its first task; an unfit worker is sent home.
+        patience: how long to wait for what; what Dask's configuration says where None.
 
     Raises:
         BuildStopped: for a full disk, missing permission, missing module or anything else no other chunk would survive.
+        SchedulerLost: when the scheduler or all workers are gone for too long.
+        KeyboardInterrupt: after a signal.
     """
-    work = _Work(iter(chunks))
-    running: dict[Future, list[Item]] = {}
-    completed = as_completed([])
+    yield from _Map(client, function, chunks, arguments, expected, patience or Patience.configured()).outcomes()
 
-    def submit_next() -> bool:
-        chunk = work.take(idle=not running)
-        if chunk is None:
-            return False
-        future = client.submit(function, chunk, *arguments(), pure=False, retries=0)
-        running[future] = chunk
-        completed.add(future)
+
+class _Map(Generic[Item, Result]):
+    """The state of one map: what is to do, what is in flight, and who can be trusted with it."""
+
+    def __init__(
+        self,
+        client: Client,
+        function: Callable[..., Result],
+        chunks: Iterable[list[Item]],
+        arguments: Callable[[], tuple[Any, ...]],
+        expected: Any,
+        patience: Patience,
+    ) -> None:
+        self._client = client
+        self._function = function
+        self._arguments = arguments
+        self._expected = expected
+        self._patience = patience
+        self._backlog = Backlog(iter(chunks), most_suspects=patience.quarantined)
+        self._flight: Flight[Item] = Flight()
+        self._window = Window(client, patience)
+        self._stragglers = Stragglers(patience)
+        self._breaker = Breaker(patience)
+        self._suspended: set[str] = set()
+        """Workers that hold a straggler, until they are heard of again: they may be stopped."""
+        self._unfit: dict[str, str] = {}
+        name = getattr(function, "__name__", type(function).__name__)
+        self._keys = (f"{name}-{uuid.uuid4().hex[:8]}-{number:06d}" for number in itertools.count())
+        self._drain_until: float | None = None
+
+    def outcomes(self) -> Iterator[Done[Item, Result] | Failed[Item]]:
+        """Yield them all."""
+        with StopRequest() as stop, self._window:
+            try:
+                while self._goes_on(stop.requested):
+                    message = self._window.next_message(self._breaker.results)
+                    outcome = None if message is None else self._take_in(message)
+                    if outcome is not None:
+                        yield outcome
+            except ClosedClientError as error:
+                raise SchedulerLost(
+                    f"the scheduler is gone; {self._breaker.results} results of this phase are safe; run the same"
+                    " command to resume"
+                ) from error
+            finally:
+                self._flight.land_all()
+
+    def _goes_on(self, stopping: bool) -> bool:
+        """Keep the workers busy; return whether there is anything to wait for."""
+        if stopping:
+            return self._drain()
+        if not (self._window.is_connected and self._slots()):
+            return True
+        while len(self._flight) < self._slots():
+            chunk = self._backlog.take(idle=not self._flight)
+            if chunk is None:
+                break
+            self._submit(chunk)
+        return bool(self._flight)
+
+    def _drain(self) -> bool:
+        now = time.monotonic()
+        if self._drain_until is None:
+            self._drain_until = now + self._patience.drain_s
+            self._flight.land_unbegun()
+            logger.warning(
+                "stopping: waiting up to %g s for %d running tasks; interrupt again to stop at once",
+                self._patience.drain_s,
+                len(self._flight),
+            )
+        if not self._flight or now > self._drain_until:
+            raise KeyboardInterrupt
         return True
 
-    try:
-        while True:
-            while len(running) < _window(client) and submit_next():
-                pass
-            if not running:
-                return
-            future = next(completed)
-            outcome = _outcome(future, running.pop(future), work)
-            future.release()
-            if outcome is not None:
-                yield outcome
-    finally:
-        client.cancel(list(running), force=True)
+    def _slots(self) -> int:
+        trusted = self._window.threads(but={*self._suspended, *self._unfit})
+        return FUTURES_PER_THREAD * (trusted or self._window.threads(but=self._unfit))
 
+    def _submit(self, chunk: Chunk[Item], *, but: str = "", priority: int = 0) -> None:
+        key = next(self._keys)
+        call = Call(function=self._function, items=chunk.items, arguments=self._arguments(), expected=self._expected)
+        future = self._client.submit(
+            run_task,
+            key,
+            dumps(call),
+            key=key,
+            pure=False,
+            retries=0,
+            priority=priority,
+            **self._placement(but),
+        )
+        self._flight.add(Attempt(key, future, chunk, time.monotonic()))
+        self._window.follow(key, future)
 
-class _Work(Generic[Item]):
-    """What is still to be submitted: fresh lists, those to try again, and suspects.
+    def _placement(self, but: str) -> dict[str, Any]:
+        """Keep away from some workers, unless those are the only ones left when the task is placed."""
+        avoided = {*self._suspended, *self._unfit, but}
+        others = [worker for worker in self._window.workers if worker not in avoided]
+        if not others or len(others) == len(self._window.workers):
+            return {}
+        return {"workers": others, "allow_other_workers": True}
 
-    A suspect is an item that was with a worker when that died, perhaps only queued behind the guilty one. Suspects come
-    last and one at a time, with nothing else in flight, so that the next death has one possible cause.
-    """
-
-    def __init__(self, source: Iterator[list[Item]]) -> None:
-        self._source = source
-        self._again: deque[list[Item]] = deque()
-        self._suspects: deque[list[Item]] = deque()
-        self._alone: list[Item] | None = None
-
-    def take(self, *, idle: bool) -> list[Item] | None:
-        """Return the next list; None where there is none, or only suspects and not `idle`."""
-        chunk = self._again.popleft() if self._again else next(self._source, None)
-        if chunk is None and idle and self._suspects:
-            chunk = self._alone = self._suspects.popleft()
-        return chunk
-
-    def try_again(self, *chunks: list[Item]) -> None:
-        """Hand these lists out before fresh ones."""
-        self._again.extend(chunks)
-
-    def is_convicted(self, chunk: list[Item]) -> bool:
-        """Return whether a single item whose worker died was alone then; otherwise it becomes a suspect."""
-        if chunk is self._alone:
-            return True
-        self._suspects.append(chunk)
-        return False
-
-
-def _window(client: Client) -> int:
-    threads = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
-    return max(1, FUTURES_PER_WORKER * threads)
-
-
-def _outcome(future: Future, chunk: list[Item], work: _Work[Item]) -> Done[Item, Any] | Failed[Item] | None:
-    """Return a result or a single item's failure; None where the list, or its halves, are tried again."""
-    if future.status == "finished":
-        return Done(chunk, future.result())
-    if future.status == "cancelled":
-        work.try_again(chunk)
+    def _take_in(self, message: Message) -> Done[Item, Result] | Failed[Item] | None:
+        match message:
+            case Arrived(key, answer):
+                attempt = self._flight.get(key)
+                return None if attempt is None else self._answered(attempt, pickle.loads(answer))
+            case Began(key, worker):
+                self._began(key, worker)
+            case Ended(worker):
+                self._suspended.discard(worker)
+            case Seen():
+                self._suspended.intersection_update(message.threads)
+                self._copy_stragglers()
+            case Lost(key, reason):
+                self._lost(key, reason)
+            case Erred(key, error):
+                attempt = self._flight.get(key)
+                return None if attempt is None else self._erred(attempt, error)
         return None
-    error = cast("BaseException", future.exception())
-    stop_if_systemic(error)
-    if len(chunk) > 1:
-        logger.warning("a task of %d items failed (%s); halving it", len(chunk), _reason(error))
-        middle = len(chunk) // 2
-        work.try_again(chunk[:middle], chunk[middle:])
+
+    def _began(self, key: str, worker: str) -> None:
+        self._suspended.discard(worker)
+        attempt = self._flight.get(key)
+        if attempt is not None:
+            attempt.began, attempt.worker = time.monotonic(), worker
+
+    def _answered(self, attempt: Attempt[Item], answer: Answer) -> Done[Item, Result] | Failed[Item] | None:
+        chunk, fault = attempt.chunk, answer.fault
+        self._suspended.discard(answer.worker)
+        if fault is None:
+            self._flight.land(chunk)
+            self._stragglers.finished(answer.seconds)
+            self._breaker.success(len(chunk.items))
+            return Done(chunk.items, answer.result)
+        logger.debug("%s on %s: %s\n%s", attempt.key, answer.worker, fault.reason, fault.trace)
+        if fault.kind == "environment":
+            raise BuildStopped(fault.reason)
+        if fault.kind == "unfit":
+            self._send_home(answer.worker, fault.reason)
+            self._resubmit(attempt)
+            return None
+        self._flight.land(chunk)
+        return self._failed(chunk, fault.reason)
+
+    def _failed(self, chunk: Chunk[Item], reason: str) -> Failed[Item] | None:
+        """Cut a list that failed; give up a single item."""
+        self._breaker.failure(reason, len(self._window.workers))
+        if len(chunk.items) > 1:
+            parts = self._backlog.cut(chunk)
+            logger.warning("a task of %d items failed (%s); trying it in %d parts", len(chunk.items), reason, parts)
+            return None
+        self._breaker.quarantine(reason)
+        return Failed(chunk.items[0], reason)
+
+    def _erred(self, attempt: Attempt[Item], error: Exception) -> Failed[Item] | None:
+        if isinstance(error, KilledWorker):
+            return self._died(attempt, error.last_worker.address)
+        if GRAPH_ERROR in str(error):
+            raise BuildStopped(
+                f"the scheduler at {self._address()} cannot unpack a task ({in_one_line(error.__cause__ or error)});"
+                " install progan-hq and its dependencies there, as for the workers, and run the same command to go on"
+            ) from error
+        self._send_strangers_home(error)
+        self._resubmit(attempt)
         return None
-    if isinstance(error, KilledWorker) and not work.is_convicted(chunk):
-        return None
-    return Failed(chunk[0], _reason(error))
 
+    def _died(self, attempt: Attempt[Item], worker: str) -> Failed[Item] | None:
+        chunk = attempt.chunk
+        blamed = self._flight.is_blamed(attempt, worker)
+        if not self._flight.drop(attempt):
+            return None  # its copy goes on
+        if not blamed:
+            self._backlog.try_again(chunk)
+            return None
+        if len(chunk.items) == 1 and not chunk.alone:
+            self._breaker.failure(DIED, len(self._window.workers))
+            self._backlog.suspect(chunk)
+            return None
+        return self._failed(chunk, DIED)
 
-def stop_if_systemic(error: BaseException) -> None:
-    """Raise BuildStopped for what no other chunk would survive; return for anything else."""
-    if isinstance(error, OSError) and error.errno in SYSTEMIC_ERRNOS:
-        raise BuildStopped(f"{error}; mend that and run the same command to go on") from error
-    if isinstance(error, (ImportError, AttributeError, TypeError)):
-        raise BuildStopped(f"workers cannot run the task: {type(error).__name__}: {error}") from error
-    if isinstance(error, BuildStopped):
-        raise error
+    def _lost(self, key: str, reason: str) -> None:
+        attempt = self._flight.get(key)
+        if attempt is None:
+            return
+        attempt.chunk.lost += 1
+        if attempt.chunk.lost > MOST_LOST:
+            raise BuildStopped(
+                f"the answer of one task was lost {MOST_LOST} times, the last time with: {reason}; look at the"
+                " scheduler's own log, mend that and run the same command to go on"
+            )
+        self._resubmit(attempt)
 
+    def _resubmit(self, attempt: Attempt[Item]) -> None:
+        if self._flight.drop(attempt):
+            self._backlog.try_again(attempt.chunk)
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, KilledWorker):
-        return "the worker process died; a crash, a kill, or too little memory"
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+    def _copy_stragglers(self) -> None:
+        now, limit_s = time.monotonic(), self._stragglers.limit_s()
+        for attempt in self._flight.only_attempts():
+            if not self._stragglers.is_late(attempt, now, limit_s):
+                continue
+            others = self._window.threads(but={*self._suspended, *self._unfit, attempt.worker})
+            if not others or not self._stragglers.may_copy(self._flight.copies, self._window.threads()):
+                continue
+            if attempt.worker:
+                self._suspended.add(attempt.worker)
+            logger.warning("a task on %s takes over %.0f s; starting a copy", attempt.worker or "a worker", limit_s)
+            self._submit(attempt.chunk, but=attempt.worker, priority=1)
+
+    def _send_home(self, worker: str, reason: str) -> None:
+        """Send an unfit worker home.
+
+        Raises:
+            BuildStopped: if no other is left.
+        """
+        known = worker in self._unfit
+        self._unfit[worker] = reason
+        if set(self._window.workers) <= set(self._unfit):
+            reasons = dict.fromkeys(self._unfit[address] for address in self._window.workers)
+            raise BuildStopped(f"no worker can be used: {'; '.join(reasons) or reason}")
+        if not known:
+            logger.warning("%s; it is sent home, the others go on", reason)
+            self._window.retire(worker)
+
+    def _send_strangers_home(self, error: Exception) -> None:
+        """Send home those workers on which even the task around all tasks cannot be imported.
+
+        Raises:
+            BuildStopped: if there is no other worker, or they are not the cause.
+        """
+        task = f"{run_task.__module__}:{run_task.__qualname__}"
+        found = self._window.ask_workers(pkgutil.resolve_name, task)
+        strangers = {worker: answer for worker, answer in found.items() if isinstance(answer, Exception)}
+        if not strangers:
+            raise BuildStopped(f"Dask gave a task up: {in_one_line(error)}") from error
+        for worker, cause in strangers.items():
+            self._send_home(worker, f"worker {worker} cannot import progan-hq as the driver has it: {cause}")
+
+    def _address(self) -> str:
+        return str(self._client.scheduler.address) if self._client.scheduler else "an unknown address"

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from hqdata.shards import read_manifest
+from hqdata.storage import open_folder
 from pipelines.build_dataset import STATS_PATH
 from pipelines.run_folder import previous_run
 from pipelines.tables import SCORES_PATH
@@ -27,7 +28,7 @@ def inspect_run(run: Path) -> Iterator[str]:
         ValueError: if one of its files is damaged.
     """
     files = read_manifest(run)
-    description = previous_run(run) or {}
+    description = previous_run(open_folder(run)) or {}
     counts = json.loads((run / STATS_PATH).read_text())["counts"]
     yield f"run        {run}: {len(files)} files, {sum(file.bytes for file in files.values()) / 1e9:.3f} GB"
     for section, values in description.get("config", {}).items():

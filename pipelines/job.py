@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from hqdata import restore, upscale
 from hqdata.crop_plan import Mode
@@ -15,18 +14,19 @@ from hqdata.record import PhotoRef
 from hqdata.settings import ConfigError
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
+from hqdata.storage import Folder, open_folder
 from hqdata.weights import weights_sha256
 from pipelines.config import BuildConfig, LandmarksConfig, RestoreConfig, UpscaleConfig
 from pipelines.ledger import fingerprint
-from pipelines.rows import PackRow, to_dict
+from pipelines.photo_index import order_key
 
 __all__ = [
     "STAGE_VERSIONS",
     "Job",
+    "check_weights",
+    "crop_name",
     "list_photos",
     "make_job",
-    "order_key",
-    "pack_key",
     "photos_key",
     "weights_in_use",
 ]
@@ -41,7 +41,7 @@ class Job:
 
     root: str
     run: str
-    """The run folder; ledger and cache are below its work folder."""
+    """Path or URL of the run folder; ledger and cache are below its work folder."""
     find_key: str
     score_key: str
     provider: str
@@ -54,29 +54,36 @@ class Job:
     size: int
     mode: Mode
     device: str
+    """"cpu" or "cuda": what every worker computes on."""
+    cache: Literal["auto", "off", "all"]
 
     @property
-    def run_path(self) -> Path:
+    def run_folder(self) -> Folder:
         """The run folder."""
-        return Path(self.run)
+        return open_folder(self.run)
 
-    def folder(self, name: str, key: str) -> Path:
+    @property
+    def crops(self) -> Folder:
+        """Where rendered crops are cached; see `crop_name`."""
+        return self.folder("crops", self.score_key)
+
+    def folder(self, name: str, key: str) -> Folder:
         """Return the ledger or cache folder of a stage."""
-        return self.run_path / WORK_FOLDER / name / key
-
-    def crop_path(self, face: str) -> Path:
-        """Return where the crop of the face with this id is cached."""
-        name = order_key(face)
-        return self.folder("crops", self.score_key) / name[:2] / f"{name[:40]}.png"
+        return self.run_folder / WORK_FOLDER / name / key
 
 
-def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job:
+def crop_name(face: str) -> str:
+    """Return where below `Job.crops` the crop of the face with this id is cached."""
+    name = order_key(face)
+    return f"{name[:2]}/{name[:40]}.png"
+
+
+def make_job(config: BuildConfig, source: Source, run: Folder, device: str) -> Job:
     """Return the job for a source, with `auto` settings resolved.
 
     Raises:
-        ConfigError: for weights that are not there or not usable, or annotations asked of a source that has none.
+        ConfigError: for weights that are not there, or annotations asked of a source that has none.
     """
-    _check_weights(config)
     provider = config.landmarks.provider
     if provider == "auto":
         provider = "annotations" if source.kind == "celeba" else "mtcnn"
@@ -108,7 +115,7 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
     )
     return Job(
         root=source.root,
-        run=str(run),
+        run=run.url,
         find_key=find_key,
         score_key=score_key,
         provider=provider,
@@ -120,15 +127,16 @@ def make_job(config: BuildConfig, source: Source, run: Path, device: str) -> Job
         size=config.align.size,
         mode=config.align.mode,
         device=device,
+        cache=config.run.cache,
     )
 
 
-def list_photos(source: Source, job: Job) -> list[PhotoRef]:
+def list_photos(source: Source, job: Job) -> Sequence[PhotoRef]:
     """Return the source's photos; where annotations are used, an edited one gives its photo another version."""
-    photos = source.refs()
     if job.provider != "annotations":
-        return photos
-    return [replace(ref, version=f"{ref.version}-{fingerprint({'landmarks': ref.landmarks})}") for ref in photos]
+        return source.photos
+    versions = (f"{ref.version}-{fingerprint({'landmarks': ref.landmarks})}" for ref in source.photos)
+    return [replace(ref, version=version) for ref, version in zip(source.photos, versions, strict=True)]
 
 
 def photos_key(photos: Iterable[PhotoRef]) -> str:
@@ -148,8 +156,12 @@ def weights_in_use(config: BuildConfig, provider: str) -> dict[str, str]:
     }
 
 
-def _check_weights(config: BuildConfig) -> None:
-    """Refuse weights that no worker could use, before any worker starts, and convert those that need it once."""
+def check_weights(config: BuildConfig) -> None:
+    """Convert weights that need it, once, before any worker starts.
+
+    Raises:
+        ConfigError: for weights that are not there, or that no worker could use.
+    """
     for settings, load in ((config.restore, restore.load), (config.upscale, upscale.load)):
         if settings.when == "never":
             continue
@@ -157,29 +169,3 @@ def _check_weights(config: BuildConfig) -> None:
             load(settings.weights)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-
-
-def pack_key(job: Job, rows: Sequence[PackRow], rows_per_shard: int, columns: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the packed shards: all that is written of the chosen faces, and how it is laid out."""
-    return fingerprint(
-        {
-            "stage": STAGE_VERSIONS["pack"],
-            "score": job.score_key,
-            "faces": [_packed_values(row) for row in rows],
-            "rows_per_shard": rows_per_shard,
-            "columns": {name: str(kind) for name, kind in columns.items()},
-        }
-    )
-
-
-def _packed_values(row: PackRow) -> list[Any]:
-    """Everything of a face that a shard holds; not its photo's version, since a copied photo changes nothing."""
-    scored = {name: value for name, value in to_dict(row.scored).items() if name != "version"}
-    face = row.found.faces[row.scored.index]
-    size = (row.found.height, row.found.width)
-    return [row.rank, row.ref.path, dict(row.ref.attributes), size, face.landmarks, face.landmark_source, scored]
-
-
-def order_key(id: str) -> str:
-    """Return the pseudo-random key by which photos are worked on and faces are laid out: independent of everything."""
-    return hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()

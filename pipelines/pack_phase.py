@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
+import numpy as np
 from distributed import Client
+from jaxtyping import Int64
 
 from hqdata.shards import ShardFiles, ShardLayout
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
+from hqdata.storage import Folder
 from pipelines.dask_map import BuildStopped, Failed, map_bounded
-from pipelines.job import Job, order_key, pack_key
-from pipelines.knowledge import Knowledge
+from pipelines.face_rows import ChosenFaces
+from pipelines.fitness import Fitness
+from pipelines.job import STAGE_VERSIONS, Job
+from pipelines.ledger import fingerprint
 from pipelines.progress import Progress
-from pipelines.rows import PackRow, ScoredFace
+from pipelines.rows import PackRow, to_dict
 from pipelines.stages import pack_shard
 from pipelines.stats import Stats
 from pipelines.tables import SCORE_PARTS
@@ -39,50 +44,61 @@ class PackTask:
 
 @dataclass(slots=True)
 class PackPlan:
-    """All shards of a run: their rows, and those that are written already."""
+    """All shards of a run: the ranks of their faces, and those shards that are written already."""
 
     key: str
     layout: ShardLayout
-    shards: list[list[PackRow]]
+    shards: list[Int64[np.ndarray, " rows"]]
     done: dict[int, ShardFiles]
 
-    def missing(self) -> list[PackTask]:
-        """Return the shards that are not written yet."""
-        return [PackTask(shard, rows) for shard, rows in enumerate(self.shards) if shard not in self.done]
+    def missing(self, chosen: ChosenFaces) -> Iterator[list[PackTask]]:
+        """Yield the shards that are not written yet, each a list of its own."""
+        for shard, ranks in enumerate(self.shards):
+            if shard not in self.done:
+                yield [PackTask(shard, [chosen[rank] for rank in ranks.tolist()])]
+
+    def num_missing(self) -> int:
+        """Return how many shards are not written yet."""
+        return len(self.shards) - len(self.done)
 
     def files(self) -> list[ShardFiles]:
         """Return the written shards in order."""
         return [self.done[shard] for shard in sorted(self.done)]
 
 
-def plan_shards(
-    chosen: Sequence[ScoredFace], known: Knowledge, job: Job, source: Source, rows_per_shard: int
-) -> PackPlan:
+def plan_shards(chosen: ChosenFaces, job: Job, source: Source, rows_per_shard: int) -> PackPlan:
     """Lay the chosen faces out over shards, in an order that is shuffled but depends on nothing but their ids."""
-    rows = [
-        PackRow(ref=known.refs[face.photo_id], found=known.found[face.photo_id], scored=face, rank=rank)
-        for rank, face in enumerate(chosen)
-    ]
-    rows.sort(key=lambda row: order_key(row.scored.id))
-    shards = list(_even(rows, math.ceil(len(rows) / rows_per_shard)))
+    order = chosen.shuffled()
+    num_shards = math.ceil(len(order) / rows_per_shard)
     layout = ShardLayout(
-        size=job.size, num_shards=max(1, len(shards)), parts=SCORE_PARTS, attributes=source.attribute_names
+        size=job.size, num_shards=max(1, num_shards), parts=SCORE_PARTS, attributes=source.attribute_names
     )
-    key = pack_key(job, rows, rows_per_shard, source.attribute_names)
-    return PackPlan(key, layout, shards, _written(job, key))
+    key = _pack_key(job, (chosen[rank] for rank in order.tolist()), rows_per_shard, source.attribute_names)
+    return PackPlan(key, layout, np.array_split(order, num_shards) if num_shards else [], _written(job, key))
 
 
-def pack_missing(client: Client, plan: PackPlan, job: Job, stats: Stats) -> None:
+def pack_missing(
+    client: Client,
+    plan: PackPlan,
+    chosen: ChosenFaces,
+    job: Job,
+    stats: Stats,
+    *,
+    expected: Fitness | None = None,
+) -> None:
     """Write the shards that are missing; `plan` takes in what was written.
 
     Raises:
         BuildStopped: if a shard cannot be written; the others stay.
     """
     _forget_other_packs(job, plan.key)
-    tasks = plan.missing()
-    with Progress("pack", len(tasks), "shards") as progress:
+    with Progress("pack", plan.num_missing(), "shards", log=job.run_folder) as progress:
         for outcome in map_bounded(
-            client, _pack_one, ([task] for task in tasks), arguments=lambda: (job, plan.key, plan.layout)
+            client,
+            _pack_one,
+            plan.missing(chosen),
+            arguments=lambda: (job, plan.key, plan.layout),
+            expected=expected,
         ):
             if isinstance(outcome, Failed):
                 raise BuildStopped(f"shard {outcome.item.shard} cannot be written: {outcome.reason}")
@@ -96,27 +112,47 @@ def _pack_one(tasks: list[PackTask], job: Job, key: str, layout: ShardLayout) ->
     return pack_shard(task.rows, job, key, task.shard, layout)
 
 
-def _even(rows: list[PackRow], parts: int) -> Iterator[list[PackRow]]:
-    """Cut into `parts` runs whose lengths differ by at most one."""
-    for part in range(parts):
-        yield rows[part * len(rows) // parts : (part + 1) * len(rows) // parts]
+def _pack_key(job: Job, rows: Iterable[PackRow], rows_per_shard: int, columns: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the packed shards: all that is written of the chosen faces, and how it is laid out."""
+    faces = hashlib.sha256()
+    for row in rows:
+        faces.update(json.dumps(_packed_values(row), sort_keys=True).encode())
+    return fingerprint(
+        {
+            "stage": STAGE_VERSIONS["pack"],
+            "score": job.score_key,
+            "faces": faces.hexdigest(),
+            "rows_per_shard": rows_per_shard,
+            "columns": {name: str(kind) for name, kind in columns.items()},
+        }
+    )
+
+
+def _packed_values(row: PackRow) -> list[Any]:
+    """Everything of a face that a shard holds; not its photo's version, since a copied photo changes nothing."""
+    scored = {name: value for name, value in to_dict(row.scored).items() if name != "version"}
+    face = row.found.faces[row.scored.index]
+    size = (row.found.height, row.found.width)
+    return [row.rank, row.ref.path, dict(row.ref.attributes), size, face.landmarks, face.landmark_source, scored]
 
 
 def _written(job: Job, key: str) -> dict[int, ShardFiles]:
-    markers = map(_read_marker, sorted(job.folder("packed", key).glob("*.json")))
-    return {shard.shard: shard for shard in markers if shard is not None and shard.is_whole(job.run_path)}
+    folder = job.folder("packed", key)
+    markers = (_read_marker(folder, name, data) for name, data in folder.read_many(f.name for f in folder.files()))
+    return {shard.shard: shard for shard in markers if shard is not None and shard.is_whole(job.run_folder.path)}
 
 
-def _read_marker(path: Path) -> ShardFiles | None:
+def _read_marker(folder: Folder, name: str, data: bytes) -> ShardFiles | None:
     try:
-        return ShardFiles.from_json(json.loads(path.read_bytes()))
+        return ShardFiles.from_json(json.loads(data))
     except (AttributeError, KeyError, TypeError, ValueError):
-        logger.warning("%s: damaged, its shard is written again", path)
+        logger.warning("%s/%s: damaged, its shard is written again", folder, name)
         return None
 
 
 def _forget_other_packs(job: Job, key: str) -> None:
     """Files of another layout have the same names, so its done-markers must go before the first one is overwritten."""
-    for folder in (job.run_path / WORK_FOLDER / "packed").glob("*"):
-        if folder.name != key:
-            shutil.rmtree(folder)
+    packed = job.run_folder / WORK_FOLDER / "packed"
+    for name in packed.folders():
+        if name != key:
+            (packed / name).delete_all()

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.build_dataset import choose_device, open_configured_source, select
+from hqdata.storage import Folder, open_folder
+from pipelines.build_dataset import choose_device, open_configured_source, settled_device
 from pipelines.config import BuildConfig
+from pipelines.face_rows import ChosenFaces
 from pipelines.job import list_photos, make_job
 from pipelines.knowledge import Knowledge
 from pipelines.pack_phase import plan_shards
@@ -59,43 +61,45 @@ class BuildPlan:
         yield "nothing is left to do" if self.finished else "finish      tables, report and manifest to write"
 
 
-def plan_build(config: BuildConfig, run: Path) -> BuildPlan:
+def plan_build(config: BuildConfig, run: Folder | Path | str) -> BuildPlan:
     """Return what `build_dataset` with these arguments would do; writes nothing.
 
     Raises:
         ConfigError: for settings or a folder that cannot be used.
         SourceError: if the source is not what it should be.
     """
+    folder = open_folder(run)
     source = open_configured_source(config)
-    require_apart(source, run)
-    job = make_job(config, source, run.resolve(), choose_device())
+    require_apart(source, folder)
+    before = previous_run(folder)
+    job = make_job(config, source, folder, settled_device(config, before) or choose_device())
     refs = list_photos(source, job)
     description = describe_run(config, job, refs)
     known = Knowledge.load(refs, job)
-    tasks = known.to_do()
-    to_find = sum(task.found is None for task in tasks)
-    chosen = select(known, config.select.count)
-    most = len(chosen) if not tasks else min(config.select.count, max(len(refs), len(chosen)))
+    num_tasks = len(known.to_do())
+    to_find = known.num_to_find()
+    chosen = known.best(config.select.count)
+    most = min(config.select.count, max(len(refs), len(chosen))) if num_tasks else len(chosen)
     raw = 3 * config.align.size**2
     shards_done = None
-    if not tasks:
-        plan = plan_shards(chosen, known, job, source, config.pack.rows_per_shard)
-        shards_done = len(plan.done)
+    if not num_tasks:
+        with ChosenFaces(known, job, chosen) as faces:
+            shards_done = len(plan_shards(faces, job, source, config.pack.rows_per_shard).done)
     return BuildPlan(
         kind=source.kind,
         photos=len(refs),
-        photos_done=len(refs) - len(tasks),
+        photos_done=len(refs) - num_tasks,
         photos_to_find=to_find,
-        photos_to_render=len(tasks) - to_find,
-        chunks=math.ceil(len(tasks) / config.run.chunk_photos),
+        photos_to_render=num_tasks - to_find,
+        chunks=math.ceil(num_tasks / config.run.chunk_photos),
         selected=most,
         shards=math.ceil(most / config.pack.rows_per_shard),
         shards_done=shards_done,
         tensor_bytes=round(most * raw * PYRAMID_FACTOR),
         parquet_bytes=round(most * raw * PNG_SHARE),
         cache_bytes=round(min(len(refs), most + config.run.pilot_photos) * raw * PNG_SHARE),
-        changes=tuple(settings_changed(previous_run(run), description)),
-        finished=not tasks and is_finished(run, description),
+        changes=tuple(settings_changed(before, description)),
+        finished=not num_tasks and is_finished(folder, description),
     )
 
 

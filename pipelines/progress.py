@@ -1,19 +1,28 @@
-"""How far the run is: a bar on a terminal, a plain line now and then elsewhere."""
+"""How far the run is: a bar on a terminal, plain lines elsewhere, and RUN/work/progress.jsonl for others to read.
+
+The file gets a line every ten seconds; on an object store, which cannot append, it holds the last line alone.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
+from datetime import UTC, datetime
 from types import TracebackType
 
 from tqdm import tqdm
 
-__all__ = ["Progress"]
+from hqdata.shards.format import WORK_FOLDER
+from hqdata.storage import Folder
+
+__all__ = ["PROGRESS_PATH", "Progress"]
 
 logger = logging.getLogger(__name__)
 
 LINE_EVERY_S = 10.0
+PROGRESS_PATH = f"{WORK_FOLDER}/progress.jsonl"
 
 
 class Progress:
@@ -23,9 +32,11 @@ class Progress:
         label: what is being done, such as "score".
         total: items to do.
         unit: what an item is.
+        log: the run folder; None writes no file.
     """
 
-    def __init__(self, label: str, total: int, unit: str) -> None:
+    def __init__(self, label: str, total: int, unit: str, *, log: Folder | None = None) -> None:
+        self._log = log
         self._label = label
         self._total = total
         self._unit = unit
@@ -44,6 +55,8 @@ class Progress:
         self._bar.close()
         if self._bar.disable and self._total and error is None:
             logger.info("%s: %s", self._label, self._line())
+        if error is None:
+            self._write()
 
     def advance(self, items: int, dropped: int = 0) -> None:
         """Count `items` as done, `dropped` of them refused."""
@@ -53,9 +66,23 @@ class Progress:
         if self._dropped:
             self._bar.set_postfix(dropped=self._dropped, refresh=False)
         now = time.monotonic()
-        if self._bar.disable and now - self._last_line >= LINE_EVERY_S:
+        if now - self._last_line >= LINE_EVERY_S:
             self._last_line = now
-            logger.info("%s: %s", self._label, self._line())
+            self._write()
+            if self._bar.disable:
+                logger.info("%s: %s", self._label, self._line())
+
+    def _write(self) -> None:
+        if self._log is not None:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            numbers = {"phase": self._label, "unit": self._unit, "done": self._done, "total": self._total}
+            timing = {"dropped": self._dropped, "seconds": round(time.monotonic() - self._start, 1), "at": now}
+            line = (json.dumps(numbers | timing) + "\n").encode()
+            if self._log.is_local:
+                with (self._log.path / PROGRESS_PATH).open("ab") as file:
+                    file.write(line)
+            else:
+                self._log.write(PROGRESS_PATH, line)
 
     def _line(self) -> str:
         elapsed = max(time.monotonic() - self._start, 1e-9)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 
 import numpy as np
 from distributed import Client
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from hqdata.atomic import write_bytes
 from hqdata.png import decode_png, encode_png
-from hqdata.ranking import best
-from hqdata.record import Dropped
+from hqdata.record import Dropped, PhotoRef
+from hqdata.storage import Folder
 from pipelines.dask_map import Done, map_bounded
+from pipelines.face_rows import FaceRows
 from pipelines.job import Job
 from pipelines.knowledge import Knowledge
-from pipelines.rows import PackRow, ScoredFace
 from pipelines.stages import draw_photo_thumbnail, draw_thumbnails
 
 __all__ = ["CONTACT_SHEET_PATH", "write_contact_sheet"]
@@ -39,48 +38,53 @@ class _Tile:
     caption: str
 
 
-def write_contact_sheet(client: Client, run: Path, known: Knowledge, chosen: Sequence[ScoredFace], job: Job) -> None:
+def write_contact_sheet(
+    client: Client, run: Folder, known: Knowledge, chosen: Int64[np.ndarray, " k"], job: Job
+) -> None:
     """Draw the best, the ones on both sides of the cut, the worst and the dropped, with ids, scores and reasons."""
     per_section = COLUMNS * ROWS_A_SECTION
-    scores = {face.id: face.score for face in known.faces() if face.score is not None}
-    ranked = [known.scored[id] for id in best(scores, len(scores))]
-    cut = len(chosen)
-    around = ranked[max(0, cut - COLUMNS) : cut + COLUMNS] if cut < len(ranked) else []
-    wanted = {face.id: face for face in (*ranked[:per_section], *around, *ranked[-per_section:])}
-    pictures = _thumbnails(client, [wanted[id] for id in sorted(wanted)], known, job)
-    ranks = {face.id: rank for rank, face in enumerate(ranked)}
+    ranked = known.ranked()
+    left_out = ranked[~np.isin(ranked, chosen)]
+    around = np.concatenate([chosen[-COLUMNS:], left_out[:COLUMNS]]) if len(left_out) else chosen[:0]
+    shown = np.unique(np.concatenate([chosen[:per_section], around, ranked[-per_section:]])).tolist()
+    pictures = _thumbnails(client, shown, known, job)
+    ranks = {row: int(np.flatnonzero(ranked == row)[0]) for row in shown}
 
-    def tiles(faces: Iterable[ScoredFace]) -> list[_Tile]:
-        return [_Tile(pictures[face.id], f"#{ranks[face.id]}  {face.score:.3f}\n{face.id}") for face in faces]
+    def tiles(rows: Int64[np.ndarray, " t"]) -> list[_Tile]:
+        captions = (f"#{ranks[row]}  {known.score_of(row):.3f}\n{known.face_id(row)}" for row in rows.tolist())
+        return [_Tile(pictures[row], caption) for row, caption in zip(rows.tolist(), captions, strict=True)]
 
+    num_dropped = known.num_dropped_by_reason().total()
     sections = [
-        (f"Best of {len(ranked)} faces", tiles(ranked[:per_section])),
-        (f"Around the cut: the last chosen is #{cut - 1}, the first left out #{cut}", tiles(around)),
+        (f"Best of {len(ranked)} faces", tiles(chosen[:per_section])),
+        (f"Around the cut: the last of {len(chosen)} chosen, then the first left out", tiles(around)),
         ("Worst", tiles(ranked[-per_section:])),
-        (f"Dropped: {len(known.dropped())} photos and faces", _dropped_tiles(client, known, job, per_section)),
+        (f"Dropped: {num_dropped} photos and faces", _dropped_tiles(client, known, job, per_section)),
     ]
     sheet = _draw([(heading, section) for heading, section in sections if section])
-    write_bytes(run / CONTACT_SHEET_PATH, encode_png(sheet))
+    run.write(CONTACT_SHEET_PATH, encode_png(sheet))
 
 
 def _thumbnails(
-    client: Client, faces: Sequence[ScoredFace], known: Knowledge, job: Job
-) -> dict[str, UInt8[np.ndarray, "tile tile 3"]]:
-    rows = [PackRow(ref=known.refs[f.photo_id], found=known.found[f.photo_id], scored=f, rank=0) for f in faces]
-    chunks = ([*rows[start : start + COLUMNS]] for start in range(0, len(rows), COLUMNS))
-    pictures = {face.id: _blank() for face in faces}
+    client: Client, faces: Sequence[int], known: Knowledge, job: Job
+) -> dict[int, UInt8[np.ndarray, "tile tile 3"]]:
+    ledger = FaceRows(known, job)
+    chunks = (
+        [ledger.pack_row(row, rank=0) for row in faces[start : start + COLUMNS]]
+        for start in range(0, len(faces), COLUMNS)
+    )
+    pictures = {known.face_id(row): _blank() for row in faces}
     for outcome in map_bounded(client, draw_thumbnails, chunks, arguments=lambda: (job, TILE_PX)):
         if isinstance(outcome, Done):
             drawn = zip(outcome.items, outcome.result, strict=True)
             pictures |= {row.scored.id: decode_png(png) for row, png in drawn if png is not None}
-    return pictures
+    return {row: pictures[known.face_id(row)] for row in faces}
 
 
 def _dropped_tiles(client: Client, known: Knowledge, job: Job, most: int) -> list[_Tile]:
-    shown = known.dropped()[:most]
-    by_path = {ref.path: ref for ref in known.refs.values()}
+    shown = list(islice(known.dropped(), most))
     pictures = {row.id: _blank() for row in shown}
-    chunks = ([(row.id, by_path[row.source])] for row in shown)
+    chunks = ([(row.id, PhotoRef(id=row.id, path=row.source, size_bytes=0, version=""))] for row in shown)
     for outcome in map_bounded(client, draw_photo_thumbnail, chunks, arguments=lambda: (job, TILE_PX)):
         if isinstance(outcome, Done) and outcome.result is not None:
             pictures[outcome.items[0][0]] = decode_png(outcome.result)

@@ -1,4 +1,4 @@
-"""What a worker finds out, as plain values: rows of the ledger, small enough for the driver to hold them all."""
+"""What a worker finds out, as plain values: whole rows for the ledger, and the few numbers that the driver holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ import numpy as np
 
 from hqdata.record import Face, PhotoRef
 
-__all__ = ["ChunkResult", "FoundFace", "FoundPhoto", "PackRow", "PhotoTask", "ScoredFace", "face_id"]
+__all__ = [
+    "ChunkResult",
+    "Finding",
+    "FoundFace",
+    "FoundPhoto",
+    "PackRow",
+    "PhotoTask",
+    "Score",
+    "ScoredFace",
+    "face_id",
+    "to_dict",
+]
 
 
 def face_id(photo_id: str, index: int) -> str:
@@ -106,20 +117,71 @@ class ScoredFace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoTask:
-    """One photo to work on: find its faces where `found` is None, then render the wanted ones."""
+    """One photo to work on: find its faces, or take them from the ledger, then render the wanted ones."""
 
     ref: PhotoRef
-    found: FoundPhoto | None = None
+    found_file: str | None = None
+    """The file of the ledger that knows the photo's faces; None where they must be found."""
     skip: tuple[int, ...] = ()
     """Faces that are scored already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkResult:
-    """What one task found out about its photos."""
+class Finding:
+    """What the driver holds of a `FoundPhoto`."""
 
-    found: tuple[FoundPhoto, ...]
-    scored: tuple[ScoredFace, ...]
+    photo_id: str
+    version: str
+    num_faces: int
+    unwanted: tuple[tuple[int, str], ...]
+    """Faces that today's settings leave out, and why."""
+    stage: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What the driver holds of a `ScoredFace`."""
+
+    photo_id: str
+    version: str
+    index: int
+    score: float | None
+    upscaled: bool
+    padded: bool
+    stage: str = ""
+    reason: str = ""
+
+    @staticmethod
+    def of(row: ScoredFace) -> Score:
+        """Return the few numbers of a row."""
+        return Score(
+            photo_id=row.photo_id,
+            version=row.version,
+            index=row.index,
+            score=row.score,
+            upscaled=row.upscaled,
+            padded=row.padded,
+            stage=row.stage,
+            reason=row.reason,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkResult:
+    """What one task found out about its photos; the whole rows are in the ledger."""
+
+    found: tuple[Finding, ...]
+    found_file: str | None
+    """The ledger's file with those rows; None for no rows."""
+    scored: tuple[Score, ...]
+    scored_file: str | None
+    to_retry: tuple[str, ...]
+    """Photos that failed by no fault of theirs; their rows are in no file, so that the next build tries again."""
+    last_error: str
+    """Of those photos."""
+    cached: int
+    """Crops written to the cache."""
     seconds: Mapping[str, float]
     """CPU seconds by step."""
 

@@ -1,23 +1,21 @@
-"""The run folder: one build's home, held by one driver at a time, described by run.json."""
+"""The run folder: one build's home, described by run.json."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hqdata.atomic import write_json
 from hqdata.record import PhotoRef
 from hqdata.settings import ConfigError
 from hqdata.shards import read_manifest, remove_manifest
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
+from hqdata.storage import Folder, is_url, open_folder
 from pipelines.config import BuildConfig
 from pipelines.job import STAGE_VERSIONS, Job, photos_key, weights_in_use
 
@@ -26,9 +24,9 @@ __all__ = [
     "begin_run",
     "describe_run",
     "is_finished",
-    "locked_run",
     "previous_run",
     "require_apart",
+    "require_usable",
     "settings_changed",
 ]
 
@@ -51,40 +49,37 @@ FOREIGN_TO_RESULT = ("run",)
 """Sections of the config that change no byte of the result."""
 
 
-@contextmanager
-def locked_run(run: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock ends with the process, however that ends.
+def require_usable(run: Folder) -> None:
+    """Refuse a folder that holds something else than a run.
 
     Raises:
-        ConfigError: if the folder holds something else, or another process is building there.
+        ConfigError: if it is a file, or neither empty nor a run folder.
     """
-    if run.exists() and not run.is_dir():
+    if run.is_local and run.path.is_file():
         raise ConfigError(f"{run} is a file; give a folder for the run")
-    if run.is_dir() and any(run.iterdir()) and not (run / WORK_FOLDER).is_dir() and not (run / RUN_PATH).exists():
-        raise ConfigError(f"{run} is neither empty nor a run folder; give a new folder, nothing there was touched")
-    (run / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
-    with (run / WORK_FOLDER / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"another process is building {run}; wait for it or stop it first") from error
-        yield
+    if run.is_empty() or run.exists(RUN_PATH) or not (run / WORK_FOLDER).is_empty():
+        return
+    raise ConfigError(f"{run} is neither empty nor a run folder; give a new folder, nothing there was touched")
 
 
-def require_apart(source: Source, run: Path) -> None:
+def require_apart(source: Source, run: Folder) -> None:
     """Refuse a run folder among the photos: the next build would take its pictures for photos.
 
     Raises:
         ConfigError: if one of the two folders lies in the other.
     """
-    root, folder = Path(source.root).resolve(), run.resolve()
-    if "://" in source.root or source.kind == "celeba":
+    if is_url(source.root) == run.is_local or source.kind == "celeba":
         return
-    if folder.is_relative_to(root) or root.is_relative_to(folder):
+    root, folder = (_parts(open_folder(place)) for place in (source.root, run))
+    if folder[: len(root)] == root or root[: len(folder)] == folder:
         raise ConfigError(
             f"{run}: the run folder and the source {source.root} lie in one another, so pictures of the run would count"
             " as photos; give a run folder beside the source"
         )
+
+
+def _parts(folder: Folder) -> list[str]:
+    return (str(folder.path.resolve()) if folder.is_local else folder.url).rstrip("/").split("/")
 
 
 def describe_run(config: BuildConfig, job: Job, photos: Sequence[PhotoRef]) -> dict[str, Any]:
@@ -102,17 +97,18 @@ def describe_run(config: BuildConfig, job: Job, photos: Sequence[PhotoRef]) -> d
     }
 
 
-def previous_run(run: Path) -> dict[str, Any] | None:
+def previous_run(run: Folder) -> dict[str, Any] | None:
     """Return the description that an earlier build left, or None.
 
     Raises:
         ConfigError: if the file is damaged, or of a version that this package does not know.
     """
-    path = run / RUN_PATH
-    if not path.exists():
+    data = run.read_if_there(RUN_PATH)
+    if data is None:
         return None
+    path = f"{run}/{RUN_PATH}"
     try:
-        description = json.loads(path.read_bytes())
+        description = json.loads(data)
         known = (description["format"], description["version"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: damaged ({error!r}); remove it and run the same command again") from error
@@ -124,7 +120,7 @@ def previous_run(run: Path) -> dict[str, Any] | None:
     return description
 
 
-def is_finished(run: Path, now: Mapping[str, Any]) -> bool:
+def is_finished(run: Folder, now: Mapping[str, Any]) -> bool:
     """Return whether the folder holds the whole result of the settings and photos that `now` describes.
 
     The files' sizes are compared with the manifest, not their bytes: see `hqdata.shards.verify_run`.
@@ -133,16 +129,17 @@ def is_finished(run: Path, now: Mapping[str, Any]) -> bool:
     if before is None or _at(before, ("keys",)) != now["keys"] or _config_changed(before, now):
         return False
     try:
-        records = read_manifest(run).values()
+        records = read_manifest(run.path).values()
     except (OSError, ValueError):
         return False
-    return all((run / file.path).is_file() and (run / file.path).stat().st_size == file.bytes for file in records)
+    sizes = run.sizes(record.path for record in records)
+    return all(sizes[record.path] == record.bytes for record in records)
 
 
-def begin_run(run: Path, description: Mapping[str, Any]) -> None:
+def begin_run(run: Folder, description: Mapping[str, Any]) -> None:
     """Mark the run as unfinished and write down its settings, before any output changes."""
-    remove_manifest(run)
-    write_json(run / RUN_PATH, description)
+    remove_manifest(run.path)
+    run.write_json(RUN_PATH, description)
 
 
 def settings_changed(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:

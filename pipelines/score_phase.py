@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
+import numpy as np
 from distributed import Client
+from jaxtyping import Int64
 
 from pipelines.config import BuildConfig
 from pipelines.dask_map import BuildStopped, Failed, map_bounded
+from pipelines.fitness import Fitness
 from pipelines.job import Job
-from pipelines.knowledge import Knowledge
+from pipelines.knowledge import Knowledge, write_quarantine
 from pipelines.progress import Progress
-from pipelines.rows import ChunkResult, PhotoTask, ScoredFace
+from pipelines.rows import ChunkResult, PhotoTask
 from pipelines.stages import score_chunk
 from pipelines.stats import Stats
 from pipelines.threshold import CacheThreshold
@@ -26,29 +29,37 @@ ENVIRONMENT_ERROR_LIMIT = 20
 
 
 def score_photos(
-    client: Client, tasks: Sequence[PhotoTask], known: Knowledge, job: Job, config: BuildConfig, stats: Stats
+    client: Client, known: Knowledge, job: Job, config: BuildConfig, stats: Stats, *, expected: Fitness | None = None
 ) -> None:
-    """Do the tasks; `known` and `stats` take in what comes back.
+    """Do what is left to do; `known` and `stats` take in what comes back.
 
     Raises:
         BuildStopped: if the environment fails, or if more than half of the first photos fail for no fault of theirs.
     """
-    count = config.select.count
-    threshold = CacheThreshold(count=count, photos=len(known.refs), pilot_photos=config.run.pilot_photos)
-    threshold.add(len(known.refs) - len(tasks), _scores(known.scored.values()))
+    numbers = known.to_do()
+    photos = len(known.photos)
+    threshold = CacheThreshold(count=config.select.count, photos=photos, pilot_photos=config.run.pilot_photos)
+    threshold.add(photos - len(numbers), known.scores().tolist())
+    fixed = {"off": math.inf, "all": -math.inf}.get(config.run.cache)
     breaker = _Breaker()
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
-    chunks = _chunks(tasks, config.run.chunk_photos, workers)
-    with Progress("score", len(tasks), "photos") as progress:
-        for outcome in map_bounded(client, score_chunk, chunks, arguments=lambda: (job, threshold.value)):
+    chunks = _chunks(known, numbers, config.run.chunk_photos, workers)
+
+    def arguments() -> tuple[Job, float]:
+        return job, threshold.value if fixed is None else fixed
+
+    with Progress("score", len(numbers), "photos", log=job.run_folder) as progress:
+        for outcome in map_bounded(client, score_chunk, chunks, arguments=arguments, expected=expected):
             if isinstance(outcome, Failed):
-                known.failed[outcome.item.ref.id] = outcome.reason
+                ref = outcome.item.ref
+                write_quarantine(job, ref, outcome.reason)
+                known.quarantine(ref.id, ref.version, outcome.reason)
                 progress.advance(1, dropped=1)
                 continue
             result = outcome.result
             known.add_result(result)
             stats.add_result(len(outcome.items), result)
-            threshold.add(len(outcome.items), _scores(result.scored))
+            threshold.add(len(outcome.items), [face.score for face in result.scored if face.score is not None])
             breaker.add(result, len(outcome.items))
             progress.advance(len(outcome.items), dropped=sum(1 for photo in result.found if photo.stage))
 
@@ -61,21 +72,16 @@ class _Breaker:
         self._errors = 0
 
     def add(self, result: ChunkResult, photos: int) -> None:
-        rows = [row for row in (*result.found, *result.scored) if row.retry]
         self._photos += photos
-        self._errors += len({row.photo_id for row in rows})
-        if rows and self._errors >= ENVIRONMENT_ERROR_LIMIT and self._errors > self._photos / 2:
+        self._errors += len(result.to_retry)
+        if result.to_retry and self._errors >= ENVIRONMENT_ERROR_LIMIT and self._errors > self._photos / 2:
             raise BuildStopped(
                 f"{self._errors} of the first {self._photos} photos failed by no fault of theirs, the last with"
-                f" {rows[-1].stage}: {rows[-1].reason}; mend that and run the same command to go on"
+                f" {result.last_error}; mend that and run the same command to go on"
             )
 
 
-def _scores(faces: Iterable[ScoredFace]) -> list[tuple[str, float]]:
-    return [(face.id, face.score) for face in faces if face.score is not None]
-
-
-def _chunks(tasks: Sequence[PhotoTask], most: int, workers: int) -> Iterator[list[PhotoTask]]:
-    size = max(1, min(most, math.ceil(len(tasks) / max(1, TASKS_PER_WORKER * workers))))
-    for start in range(0, len(tasks), size):
-        yield list(tasks[start : start + size])
+def _chunks(known: Knowledge, numbers: Int64[np.ndarray, " t"], most: int, workers: int) -> Iterator[list[PhotoTask]]:
+    size = max(1, min(most, math.ceil(len(numbers) / max(1, TASKS_PER_WORKER * workers))))
+    for start in range(0, len(numbers), size):
+        yield [known.task(number) for number in numbers[start : start + size].tolist()]

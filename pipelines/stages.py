@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,8 +22,7 @@ from jaxtyping import UInt8
 
 from hqdata import restore, upscale
 from hqdata.align import render_crop
-from hqdata.atomic import write_bytes, write_json
-from hqdata.landmarks import LandmarkProvider, choose_faces, open_provider
+from hqdata.landmarks import LandmarkProvider, open_provider
 from hqdata.pixels import decode_photo
 from hqdata.png import decode_png, encode_png, pixel_sha256
 from hqdata.quality import spectral_parts
@@ -32,13 +31,13 @@ from hqdata.render import FacePlan, face_pixels, plan_face
 from hqdata.shards import ShardFiles, ShardLayout, ShardRow, write_shard
 from hqdata.sources import read_bytes
 from hqdata.weights import Network
-from pipelines.config import LandmarksConfig
 from pipelines.dask_map import BuildStopped
-from pipelines.job import Job
-from pipelines.ledger import append_rows
-from pipelines.rows import ChunkResult, FoundFace, FoundPhoto, PackRow, PhotoTask, ScoredFace, to_dict
+from pipelines.job import Job, crop_name
+from pipelines.ledger import PHOTO_KEY, LedgerReader, append_rows
+from pipelines.rows import ChunkResult, FoundFace, FoundPhoto, PackRow, PhotoTask, Score, ScoredFace, to_dict
+from pipelines.wanted_faces import finding_of, wanted_faces
 
-__all__ = ["draw_photo_thumbnail", "draw_thumbnails", "pack_shard", "score_chunk", "wanted_faces"]
+__all__ = ["draw_photo_thumbnail", "draw_thumbnails", "pack_shard", "score_chunk"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +56,12 @@ class _Tools:
     upscaler: Network | None
 
 
-class Stopwatch:
-    """CPU seconds of this thread by step."""
+class Costs:
+    """What a chunk costs: CPU seconds of this thread by step, and crops written to the cache."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.cached = 0
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -86,21 +86,37 @@ def score_chunk(tasks: Sequence[PhotoTask], job: Job, threshold: float) -> Chunk
         BuildStopped: when weights or the detector cannot be loaded.
     """
     _tools(job)
-    watch = Stopwatch()
+    costs = Costs()
     found: list[FoundPhoto] = []
     scored: list[ScoredFace] = []
+    ledger = LedgerReader(job.folder("found", job.find_key), key=PHOTO_KEY)
     for task in tasks:
-        photo, finding = _read_and_find(task, job, watch)
-        if task.found is None:
+        known = None if task.found_file is None else FoundPhoto.from_dict(ledger.row(task.found_file, task.ref.id))
+        photo, finding = _read_and_find(task.ref, known, job, costs)
+        if known is None:
             found.append(finding)
         if photo is not None:
-            scored.extend(_score_faces(photo, finding, task.skip, job, threshold, watch))
-        elif task.found is not None:
-            scored.extend(_refused_faces(task.found, finding, task.skip, job))
-    with watch.step("write"):
-        append_rows(job.folder("found", job.find_key), [to_dict(row) for row in found if not row.retry])
-        append_rows(job.folder("scored", job.score_key), [to_dict(row) for row in scored if not row.retry])
-    return ChunkResult(found=tuple(found), scored=tuple(scored), seconds=watch.seconds)
+            scored.extend(_score_faces(photo, finding, task.skip, job, threshold, costs))
+        elif known is not None:
+            scored.extend(_refused_faces(known, finding, task.skip, job))
+    with costs.step("write"):
+        found_file = append_rows(job.folder("found", job.find_key), _lasting(found))
+        scored_file = append_rows(job.folder("scored", job.score_key), _lasting(scored))
+    failed = [row for row in (*found, *scored) if row.retry]
+    return ChunkResult(
+        found=tuple(finding_of(row, job.landmarks) for row in found),
+        found_file=found_file,
+        scored=tuple(map(Score.of, scored)),
+        scored_file=scored_file,
+        to_retry=tuple(dict.fromkeys(row.photo_id for row in failed)),
+        last_error=f"{failed[-1].stage}: {failed[-1].reason}" if failed else "",
+        cached=costs.cached,
+        seconds=costs.seconds,
+    )
+
+
+def _lasting(rows: Iterable[FoundPhoto | ScoredFace]) -> list[dict[str, Any]]:
+    return [to_dict(row) for row in rows if not row.retry]
 
 
 def pack_shard(rows: Sequence[PackRow], job: Job, pack_key: str, shard: int, layout: ShardLayout) -> ShardFiles:
@@ -110,8 +126,8 @@ def pack_shard(rows: Sequence[PackRow], job: Job, pack_key: str, shard: int, lay
         BuildStopped: when a photo no longer gives the pixels that were scored, naming it.
     """
     shard_rows = (_shard_row(row, job) for row in rows)
-    files = write_shard(Path(job.run), shard, shard_rows, num_rows=len(rows), layout=layout)
-    write_json(job.folder("packed", pack_key) / f"{shard:05d}.json", files.to_json())
+    files = write_shard(job.run_folder.path, shard, shard_rows, num_rows=len(rows), layout=layout)
+    job.folder("packed", pack_key).write_json(f"{shard:05d}.json", files.to_json())
     return files
 
 
@@ -142,20 +158,19 @@ def draw_photo_thumbnail(items: Sequence[tuple[str, PhotoRef]], job: Job, size: 
     return encode_png(canvas)
 
 
-def _read_and_find(task: PhotoTask, job: Job, watch: Stopwatch) -> tuple[Photo | None, FoundPhoto]:
-    ref, known = task.ref, task.found
+def _read_and_find(ref: PhotoRef, known: FoundPhoto | None, job: Job, costs: Costs) -> tuple[Photo | None, FoundPhoto]:
     try:
-        with watch.step("read"):
+        with costs.step("read"):
             data = read_bytes(job.root, ref)
     except Refused as error:
         return None, _refused_photo(ref, error, retry=True)
     try:
-        with watch.step("read"):
+        with costs.step("read"):
             image = decode_photo(data, limit_pixels=job.limit_pixels)
         if known is not None:
             return Photo(ref=ref, image=image), known
         photo = Photo(ref=ref, image=image)
-        with watch.step("find"):
+        with costs.step("find"):
             faces = _faces(_tools(job).provider.find([photo])[0])
     except UNUSABLE as error:
         return None, _refused_photo(ref, error, retry=not isinstance(error, Refused))
@@ -184,13 +199,13 @@ def _refused_photo(ref: PhotoRef, error: BaseException, *, retry: bool) -> Found
 
 
 def _score_faces(
-    photo: Photo, finding: FoundPhoto, skip: Iterable[int], job: Job, threshold: float, watch: Stopwatch
+    photo: Photo, finding: FoundPhoto, skip: Iterable[int], job: Job, threshold: float, costs: Costs
 ) -> Iterator[ScoredFace]:
     wanted, _ = wanted_faces(finding, job.landmarks)
     for index in sorted(set(wanted) - set(skip)):
         face = finding.faces[index].to_face()
         try:
-            crop, row = _render_and_score(photo, face, index, job, watch)
+            crop, row = _render_and_score(photo, face, index, job, costs)
         except UNUSABLE as error:
             stage, reason = _why(error, "align")
             yield ScoredFace(
@@ -203,8 +218,9 @@ def _score_faces(
             )
             continue
         if row.score is not None and row.score >= threshold:
-            with watch.step("encode"):
-                write_bytes(job.crop_path(row.id), encode_png(crop))
+            with costs.step("encode"):
+                job.crops.write(crop_name(row.id), encode_png(crop))
+            costs.cached += 1
         yield row
 
 
@@ -221,24 +237,11 @@ def _refused_faces(known: FoundPhoto, refusal: FoundPhoto, skip: Iterable[int], 
         )
 
 
-def wanted_faces(finding: FoundPhoto, settings: LandmarksConfig) -> tuple[list[int], dict[int, str]]:
-    """Return the indices of the faces to render, and the reason for each other one."""
-    faces = [face.to_face() for face in finding.faces]
-    index_of = {id(face): index for index, face in enumerate(faces)}
-    kept, dropped = choose_faces(
-        faces,
-        image_size=(finding.height, finding.width),
-        which=settings.faces,
-        min_face_px=settings.min_face_px,
-    )
-    return [index_of[id(face)] for face in kept], {index_of[id(face)]: reason for face, reason in dropped}
-
-
 def _render_and_score(
-    photo: Photo, face: Face, index: int, job: Job, watch: Stopwatch
+    photo: Photo, face: Face, index: int, job: Job, costs: Costs
 ) -> tuple[UInt8[np.ndarray, "s s 3"], ScoredFace]:
-    crop, plan = _render(photo, face, job, watch)
-    with watch.step("score"):
+    crop, plan = _render(photo, face, job, costs)
+    with costs.step("score"):
         parts = spectral_parts(crop)
     values = dataclasses.asdict(parts)
     row = ScoredFace(
@@ -257,7 +260,7 @@ def _render_and_score(
     return crop, row
 
 
-def _render(photo: Photo, face: Face, job: Job, watch: Stopwatch) -> tuple[UInt8[np.ndarray, "s s 3"], FacePlan]:
+def _render(photo: Photo, face: Face, job: Job, costs: Costs) -> tuple[UInt8[np.ndarray, "s s 3"], FacePlan]:
     tools = _tools(job)
     plan = plan_face(
         face.landmarks,
@@ -267,9 +270,9 @@ def _render(photo: Photo, face: Face, job: Job, watch: Stopwatch) -> tuple[UInt8
         restore_when=job.restore.when,
         upscale_when=job.upscale.when,
     )
-    with watch.step("networks"), torch.inference_mode():
+    with costs.step("networks"), torch.inference_mode():
         pixels = face_pixels(photo.image, plan, restorer=tools.restorer, upscaler=tools.upscaler)
-    with watch.step("align"):
+    with costs.step("align"):
         crop = render_crop(pixels, plan.crop)
     return crop, plan
 
@@ -297,12 +300,12 @@ def _shard_row(row: PackRow, job: Job) -> ShardRow:
 
 def _crop_png(row: PackRow, job: Job) -> bytes:
     """Return the crop's PNG from the cache, or render it again where the cache lacks it or is damaged."""
-    path = job.crop_path(row.scored.id)
-    if path.exists():
-        png = path.read_bytes()
-        if _pixels_match(png, row.scored.pixel_sha256):
-            return png
-        logger.warning("%s: damaged cache entry, rendered again", path)
+    name = crop_name(row.scored.id)
+    cached = job.crops.read_if_there(name)
+    if cached is not None:
+        if _pixels_match(cached, row.scored.pixel_sha256):
+            return cached
+        logger.warning("%s/%s: damaged cache entry, rendered again", job.crops, name)
     try:
         image = decode_photo(read_bytes(job.root, row.ref), limit_pixels=job.limit_pixels)
     except Refused as error:
@@ -311,7 +314,7 @@ def _crop_png(row: PackRow, job: Job) -> bytes:
             " the same command to go on"
         ) from error
     face = row.found.faces[row.scored.index].to_face()
-    crop, _ = _render(Photo(ref=row.ref, image=image), face, job, Stopwatch())
+    crop, _ = _render(Photo(ref=row.ref, image=image), face, job, Costs())
     png = encode_png(crop)
     if not _pixels_match(png, row.scored.pixel_sha256):
         raise BuildStopped(
@@ -319,7 +322,8 @@ def _crop_png(row: PackRow, job: Job) -> bytes:
             " the same command again if it was the photo, else use the libraries' versions in run.json, or delete"
             f" {job.folder('scored', job.score_key)} to score every face anew"
         )
-    write_bytes(path, png)
+    if job.cache != "off":
+        job.crops.write(name, png)
     return png
 
 

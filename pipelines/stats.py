@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int64
+
 from pipelines.knowledge import Knowledge
-from pipelines.rows import ChunkResult, ScoredFace
+from pipelines.rows import ChunkResult
 
 __all__ = ["BuildSummary", "Stats"]
 
@@ -33,6 +36,7 @@ class Stats:
 
     newly_scored_photos: int = 0
     newly_packed_shards: int = 0
+    cached_crops: int = 0
     cpu_seconds: Counter[str] = field(default_factory=Counter)
     """By step of a task, over all workers."""
     start: float = field(default_factory=time.monotonic)
@@ -40,24 +44,25 @@ class Stats:
     def add_result(self, photos: int, result: ChunkResult) -> None:
         """Count one task."""
         self.newly_scored_photos += photos
+        self.cached_crops += result.cached
         self.cpu_seconds.update(result.seconds)
 
-    def summary(self, known: Knowledge, chosen: list[ScoredFace]) -> BuildSummary:
+    def summary(self, known: Knowledge, chosen: Int64[np.ndarray, " k"]) -> BuildSummary:
         """Return the counts so far."""
         return BuildSummary(
-            photos=len(known.refs),
-            faces=sum(1 for face in known.faces() if not face.stage),
+            photos=len(known.photos),
+            faces=known.num_scored(),
             selected=len(chosen),
-            dropped=len(known.dropped()),
+            dropped=known.num_dropped_by_reason().total(),
             newly_scored_photos=self.newly_scored_photos,
             newly_packed_shards=self.newly_packed_shards,
             seconds=time.monotonic() - self.start,
         )
 
-    def to_json(self, known: Knowledge, chosen: list[ScoredFace]) -> dict[str, Any]:
+    def to_json(self, known: Knowledge, chosen: Int64[np.ndarray, " k"]) -> dict[str, Any]:
         """Return what stats.json holds."""
         summary = self.summary(known, chosen)
-        reasons = Counter(f"{row.stage}: {row.reason}" for row in known.dropped())
+        reasons = {f"{stage}: {reason}": count for (stage, reason), count in known.num_dropped_by_reason().items()}
         return {
             "counts": {
                 "photos": summary.photos,
@@ -65,17 +70,18 @@ class Stats:
                 "selected": summary.selected,
                 "dropped": summary.dropped,
                 "dropped_by_reason": dict(sorted(reasons.items())),
-                "upscaled": sum(face.upscaled for face in chosen),
-                "padded": sum(face.padded for face in chosen),
+                "upscaled": known.count_of("upscaled", chosen),
+                "padded": known.count_of("padded", chosen),
             },
             "this_build": {
                 "scored_photos": summary.newly_scored_photos,
                 "packed_shards": summary.newly_packed_shards,
+                "cached_crops": self.cached_crops,
                 "seconds": round(summary.seconds, 3),
                 "photos_per_second": round(summary.newly_scored_photos / summary.seconds, 4),
                 "cpu_seconds": _rounded(self.cpu_seconds),
             },
-            "score_of_the_last_selected": chosen[-1].score if chosen else None,
+            "score_of_the_last_selected": known.score_of(int(chosen[-1])) if len(chosen) else None,
         }
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Int64
 
-from hqdata.atomic import atomic_path
 from hqdata.quality import SpectralParts
 from hqdata.record import Dropped
+from hqdata.storage import Folder
+from pipelines.face_rows import FaceRows
+from pipelines.job import Job
 from pipelines.knowledge import Knowledge
-from pipelines.rows import ScoredFace
 
-__all__ = ["DROPPED_PATH", "SCORES_PATH", "SCORE_PARTS", "SELECTED_PATH", "write_tables"]
+__all__ = ["DROPPED_PATH", "SCORES_PATH", "SCORE_PARTS", "SELECTED_PATH", "write_rated", "write_selected"]
 
 SCORES_PATH = "scores.parquet"
 SELECTED_PATH = "selected.parquet"
@@ -29,21 +31,28 @@ ROWS_AT_ONCE = 10_000
 ARROW_TYPES = {bool: pa.bool_(), float: pa.float64(), int: pa.int64(), str: pa.string()}
 
 
-def write_tables(run: Path, known: Knowledge, chosen: Sequence[ScoredFace], columns: Mapping[str, type]) -> None:
-    """Write scores.parquet, selected.parquet and dropped.parquet.
+def write_rated(run: Folder, known: Knowledge, job: Job, columns: Mapping[str, type]) -> None:
+    """Write scores.parquet, a row for each face of `Knowledge.rated_rows`, and dropped.parquet; by photo number.
 
     Args:
         run: the run folder.
         known: all that was found out.
-        chosen: the selected faces, best first.
+        job: whose ledger has the rest.
         columns: names and types of the source's attributes.
     """
-    faces = known.faces()
-    _write(run / SCORES_PATH, _score_rows(known, faces), _scores_schema(columns))
-    selected = ({"rank": rank, "id": face.id, "score": face.score} for rank, face in enumerate(chosen))
-    schema = pa.schema([("rank", pa.int64()), ("id", pa.string()), ("score", pa.float64())])
-    _write(run / SELECTED_PATH, selected, schema)
-    _write(run / DROPPED_PATH, map(_dropped_row, known.dropped()), _dropped_schema())
+    _write(run, SCORES_PATH, _score_rows(known, FaceRows(known, job)), _scores_schema(columns))
+    _write(run, DROPPED_PATH, map(_dropped_row, known.dropped()), _dropped_schema())
+
+
+def write_selected(run: Folder, known: Knowledge, chosen: Int64[np.ndarray, " k"]) -> None:
+    """Write selected.parquet: the chosen faces, best first."""
+    selected = (
+        {"rank": rank, "id": known.face_id(row), "score": known.score_of(row)}
+        for rank, row in enumerate(chosen.tolist())
+    )
+    _write(
+        run, SELECTED_PATH, selected, pa.schema([("rank", pa.int64()), ("id", pa.string()), ("score", pa.float64())])
+    )
 
 
 def _scores_schema(columns: Mapping[str, type]) -> pa.Schema:
@@ -72,30 +81,30 @@ def _scores_schema(columns: Mapping[str, type]) -> pa.Schema:
     )
 
 
-def _score_rows(known: Knowledge, faces: Iterable[ScoredFace]) -> Iterable[dict[str, Any]]:
-    for face in faces:
-        ref, photo = known.refs[face.photo_id], known.found[face.photo_id]
-        found = photo.faces[face.index]
-        refused = bool(face.stage)
+def _score_rows(known: Knowledge, ledger: FaceRows) -> Iterator[dict[str, Any]]:
+    for row in known.rated_rows().tolist():
+        number = known.photo_of(row)
+        ref = known.photos[number]
+        photo = ledger.found(number)
+        found = photo["faces"][known.index_of(row)]
+        scored = ledger.scored(row) or {}
+        stage, reason = known.reason_of(row)
         yield {
-            "id": face.id,
+            "id": known.face_id(row),
             "source": ref.path,
-            "face_index": face.index,
-            "status": "dropped" if refused else "ok",
-            "reason": f"{face.stage}: {face.reason}" if refused else "",
-            "score": face.score,
-            **face.parts,
-            "landmarks": [value for point in found.landmarks for value in point],
-            "landmark_source": found.landmark_source,
-            "landmark_confidence": found.confidence,
-            "quad": [value for corner in face.quad for value in corner] or None,
-            "zoom": None if refused else face.zoom,
-            "restored": None if refused else face.restored,
-            "upscaled": None if refused else face.upscaled,
-            "padded": None if refused else face.padded,
-            "source_width": photo.width,
-            "source_height": photo.height,
-            "pixel_sha256": face.pixel_sha256 or None,
+            "face_index": known.index_of(row),
+            "status": "dropped" if stage else "ok",
+            "reason": f"{stage}: {reason}" if stage else "",
+            "score": scored.get("score"),
+            **scored.get("parts", {}),
+            "landmarks": [value for point in found["landmarks"] for value in point],
+            "landmark_source": found["landmark_source"],
+            "landmark_confidence": found["confidence"],
+            "quad": [value for corner in scored.get("quad", ()) for value in corner] or None,
+            **{name: None if stage else scored[name] for name in ("zoom", "restored", "upscaled", "padded")},
+            "source_width": photo["width"],
+            "source_height": photo["height"],
+            "pixel_sha256": scored.get("pixel_sha256") or None,
             **ref.attributes,
         }
 
@@ -108,8 +117,8 @@ def _dropped_row(row: Dropped) -> dict[str, str]:
     return {"id": row.id, "source": row.source, "stage": row.stage, "reason": row.reason}
 
 
-def _write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+def _write(run: Folder, name: str, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
     remaining = iter(rows)
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with run.writing(name) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         while batch := list(islice(remaining, ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(batch, schema))

@@ -1,19 +1,22 @@
 """Which crops are worth caching: a running lower bound of the score that the last chosen face will have.
 
 Rendered crops are only a cache. A bound that is too low costs disk, one that is too high costs rendering again; neither
-changes the result.
+changes the result. Without a pilot, the K best of N in random order cost K (1 + ln(N / K)) writes; with an estimate of
+the final bound from the first few thousand photos, little more than K.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
-
-from hqdata.ranking import TopK
+from collections.abc import Iterable
 
 __all__ = ["CacheThreshold"]
 
 PILOT_SIGMAS = 4.0
 """The pilot's quantile is lowered by this many standard deviations of its count."""
+FIRST_ESTIMATE_PHOTOS = 256
+"""Before so many are known, every crop is cached."""
 
 
 class CacheThreshold:
@@ -22,38 +25,49 @@ class CacheThreshold:
     Args:
         count: faces that will be chosen.
         photos: photos in the build.
-        pilot_photos: photos scored before the pilot's estimate is used.
+        pilot_photos: photos after which the estimate is not made anew; it is made whenever their number has doubled.
     """
 
     def __init__(self, *, count: int, photos: int, pilot_photos: int) -> None:
-        self._top = TopK(count)
+        self._count = count
         self._photos = photos
         self._pilot_photos = pilot_photos
         self._seen_photos = 0
-        self._pilot: list[float] = []
-        self._pilot_bound: float | None = None
+        self._best: list[float] = []
+        """A heap of the best `count` scores, the worst one in front."""
+        self._pilot: list[float] | None = []
+        self._bound = -math.inf
+        self._next_estimate = min(FIRST_ESTIMATE_PHOTOS, pilot_photos)
 
-    def add(self, photos: int, scores: list[tuple[str, float]]) -> None:
+    def add(self, photos: int, scores: Iterable[float]) -> None:
         """Take in the scores of some more photos."""
         self._seen_photos += photos
-        for id, score in scores:
-            self._top.add(id, score)
-        if self._pilot_bound is None:
-            self._pilot.extend(score for _, score in scores)
-            if self._seen_photos >= self._pilot_photos:
-                self._pilot_bound = self._estimate()
+        for score in scores:
+            if len(self._best) < self._count:
+                heapq.heappush(self._best, score)
+            else:
+                heapq.heappushpop(self._best, score)
+            if self._pilot is not None:
+                self._pilot.append(score)
+        if self._pilot is not None and self._seen_photos >= self._next_estimate:
+            self._estimate(self._pilot)
 
     @property
     def value(self) -> float:
-        """The present bound; -inf while nothing is known."""
-        return max(self._top.threshold, -math.inf if self._pilot_bound is None else self._pilot_bound)
+        """The present bound; -inf while little is known."""
+        kth = self._best[0] if len(self._best) == self._count else -math.inf
+        return max(self._bound, kth)
 
-    def _estimate(self) -> float:
-        """The score that `count` faces of the whole build will almost surely reach, judged by the first ones."""
-        sample = len(self._pilot)
+    def _estimate(self, pilot: list[float]) -> None:
+        """Set the score that `count` faces of the whole build will almost surely reach, judged by the first ones."""
+        sample = len(pilot)
         expected_faces = sample * self._photos / max(self._seen_photos, 1)
-        share = self._top.count / max(expected_faces, 1)
-        if share >= 1 or not sample:
-            return -math.inf
-        rank = math.ceil(sample * share + PILOT_SIGMAS * math.sqrt(sample * share * (1 - share)))
-        return sorted(self._pilot, reverse=True)[rank - 1] if rank <= sample else -math.inf
+        share = self._count / max(expected_faces, 1)
+        self._bound = -math.inf
+        if share < 1 and sample:
+            rank = math.ceil(sample * share + PILOT_SIGMAS * math.sqrt(sample * share * (1 - share)))
+            if rank <= sample:
+                self._bound = sorted(pilot, reverse=True)[rank - 1]
+        self._next_estimate = min(2 * self._seen_photos, self._pilot_photos)
+        if self._seen_photos >= self._pilot_photos:
+            self._pilot = None

@@ -8,13 +8,17 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.config import LandmarksConfig
+from hqdata.sources import Source
+from hqdata.storage import open_folder
+from pipelines.config import BuildConfig, LandmarksConfig
+from pipelines.job import make_job
 from pipelines.knowledge import Knowledge
 from pipelines.stats import Stats
-from pipelines.tables import write_tables
+from pipelines.tables import write_rated, write_selected
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("gan", "hqdata", "metrics", "pipelines")
@@ -78,10 +82,14 @@ def test_every_relative_link_of_a_page_leads_somewhere(page: Path):
 
 
 def test_every_column_of_a_run_is_specified(tmp_path: Path):
-    known = Knowledge({}, LandmarksConfig())
-    write_tables(tmp_path, known, [], {})
-    columns = {name for path in tmp_path.glob("*.parquet") for name in pq.read_schema(path).names}
-    counts = Stats().to_json(known, [])
+    known = Knowledge([], LandmarksConfig())
+    run = open_folder(tmp_path / "run")
+    job = make_job(BuildConfig(), Source(kind="photos", root=str(tmp_path), photos=()), run, "cpu")
+    nothing = np.zeros(0, np.int64)
+    write_rated(run, known, job, {})
+    write_selected(run, known, nothing)
+    columns = {name for path in run.path.glob("*.parquet") for name in pq.read_schema(path).names}
+    counts = Stats().to_json(known, nothing)
     specified = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "formats.md").read_text()))
     assert columns | counts.keys() | counts["counts"].keys() | counts["this_build"].keys() <= specified
 

@@ -27,7 +27,7 @@ class PhotoTable(Sequence[PhotoRef]):
         sizes: in bytes.
     """
 
-    def __init__(self, paths: pa.ChunkedArray, versions: pa.ChunkedArray, sizes: Int64[np.ndarray, n]) -> None:
+    def __init__(self, paths: pa.ChunkedArray, versions: pa.ChunkedArray, sizes: Int64[np.ndarray, " n"]) -> None:
         self._paths = paths.combine_chunks()
         self._versions = versions.combine_chunks()
         self._sizes = sizes

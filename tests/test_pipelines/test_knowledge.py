@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hqdata.record import PhotoRef
 from pipelines.config import LandmarksConfig
 from pipelines.knowledge import Knowledge
-from pipelines.rows import FoundFace, FoundPhoto, ScoredFace
+from pipelines.rows import FoundFace, FoundPhoto, PhotoTask, Score, ScoredFace
+from pipelines.wanted_faces import finding_of
 
 ALL = LandmarksConfig(faces="all", min_face_px=20)
 
@@ -31,37 +35,47 @@ def found(id: str, *faces: FoundFace, version: str = "1") -> FoundPhoto:
     return FoundPhoto(photo_id=id, version=version, height=500, width=500, faces=faces)
 
 
-def scored(id: str, index: int = 0, version: str = "1", **values) -> ScoredFace:
-    return ScoredFace(photo_id=id, version=version, index=index, score=0.5, **values)
+def scored(id: str, index: int = 0, version: str = "1", score: float = 0.5) -> ScoredFace:
+    return ScoredFace(photo_id=id, version=version, index=index, score=score)
 
 
 def knowledge(*refs: PhotoRef, settings: LandmarksConfig = ALL, rows: tuple = (), scores: tuple = ()) -> Knowledge:
-    known = Knowledge({r.id: r for r in refs}, settings)
-    known.add(found=rows, scored=scores)
+    known = Knowledge(refs, settings)
+    for row in rows:
+        known.add_finding(finding_of(row, settings), "found.jsonl")
+    for row in scores:
+        known.add_score(Score.of(row), "scored.jsonl")
     return known
 
 
+def tasks(known: Knowledge) -> list[PhotoTask]:
+    return [known.task(number) for number in known.to_do().tolist()]
+
+
+def rated(known: Knowledge) -> list[str]:
+    return [known.face_id(row) for row in known.rated_rows().tolist()]
+
+
 def test_an_unknown_photo_is_to_be_found():
-    (task,) = knowledge(ref("a")).to_do()
-    assert (task.ref.id, task.found) == ("a", None)
+    assert tasks(knowledge(ref("a"))) == [PhotoTask(ref=ref("a"))]
 
 
 def test_a_scored_photo_is_done():
-    assert knowledge(ref("a"), rows=(found("a", face(40)),), scores=(scored("a"),)).to_do() == []
+    assert tasks(knowledge(ref("a"), rows=(found("a", face(40)),), scores=(scored("a"),))) == []
 
 
 def test_a_photo_with_a_missing_face_keeps_its_landmarks():
-    rows = (found("a", face(40), face(30)),)
-    (task,) = knowledge(ref("a"), rows=rows, scores=(scored("a", 0),)).to_do()
-    assert task.found == rows[0]
-    assert task.skip == (0,)
+    known = knowledge(ref("a"), rows=(found("a", face(40), face(30)),), scores=(scored("a", 0),))
+    assert tasks(known) == [PhotoTask(ref=ref("a"), found_file="found.jsonl", skip=(0,))]
 
 
 @pytest.mark.parametrize("settings", [replace(ALL, faces="largest"), replace(ALL, min_face_px=130.0)])
 def test_faces_that_settings_leave_out_need_no_work_and_are_dropped_with_a_reason(settings: LandmarksConfig):
-    known = knowledge(ref("a"), settings=settings, rows=(found("a", face(40), face(30)),), scores=(scored("a"),))
-    assert known.to_do() == []
-    assert [row.id for row in known.faces()] == ["a-0"]
+    known = knowledge(
+        ref("a"), settings=settings, rows=(found("a", face(40), face(30)),), scores=(scored("a"), scored("a", 1))
+    )
+    assert tasks(known) == []
+    assert rated(known) == ["a-0"]
     (dropped,) = known.dropped()
     assert (dropped.id, dropped.stage, dropped.source) == ("a-1", "landmarks", "a.jpg")
     assert dropped.reason
@@ -69,32 +83,66 @@ def test_faces_that_settings_leave_out_need_no_work_and_are_dropped_with_a_reaso
 
 def test_a_replaced_photo_is_done_again():
     known = knowledge(ref("a", "2"), rows=(found("a", face(40)),), scores=(scored("a"),))
-    assert [task.found for task in known.to_do()] == [None]
-    assert known.faces() == []
+    assert tasks(known) == [PhotoTask(ref=ref("a", "2"))]
+    assert rated(known) == []
 
 
 def test_a_photo_that_is_gone_leaves_no_row():
     known = knowledge(ref("b"), rows=(found("a", face(40)), found("b", face(40))), scores=(scored("a"), scored("b")))
-    assert [row.id for row in known.faces()] == ["b-0"]
+    assert rated(known) == ["b-0"]
 
 
 def test_a_refused_photo_and_a_refused_face_are_done_and_listed():
     unreadable = FoundPhoto(photo_id="a", version="1", stage="read", reason="the file is empty")
     refused = ScoredFace(photo_id="b", version="1", index=0, stage="align", reason="too far outside")
     known = knowledge(ref("a"), ref("b"), rows=(unreadable, found("b", face(40))), scores=(refused,))
-    assert known.to_do() == []
-    assert [(row.id, row.stage) for row in known.dropped()] == [("a", "read"), ("b-0", "align")]
+    assert tasks(known) == []
+    assert {(row.id, row.stage) for row in known.dropped()} == {("a", "read"), ("b-0", "align")}
+    assert known.num_dropped_by_reason() == {("read", "the file is empty"): 1, ("align", "too far outside"): 1}
 
 
 def test_the_order_of_work_does_not_depend_on_the_order_of_listing():
     refs = [ref(str(number)) for number in range(20)]
-    forwards, backwards = knowledge(*refs).to_do(), knowledge(*reversed(refs)).to_do()
+    forwards, backwards = tasks(knowledge(*refs)), tasks(knowledge(*reversed(refs)))
     assert forwards == backwards
     assert [task.ref.id for task in forwards] != sorted(r.id for r in refs)
 
 
 def test_a_photo_found_again_is_judged_again():
-    known = knowledge(ref("a"), rows=(found("a", face(40)),), scores=(scored("a", 0), scored("a", 1)))
-    assert [row.index for row in known.faces()] == [0]
-    known.add(found=(found("a", face(40), face(30)),), scored=())
-    assert [row.index for row in known.faces()] == [0, 1]
+    known = knowledge(ref("a"), rows=(found("a", face(40)),), scores=(scored("a", 0),))
+    known.add_finding(finding_of(found("a", face(40), face(30)), ALL), "later.jsonl")
+    assert tasks(known) == [PhotoTask(ref=ref("a"), found_file="later.jsonl")]
+    assert rated(known) == []
+
+
+def test_a_quarantined_photo_is_left_out_with_its_reason_until_it_is_replaced():
+    known = knowledge(ref("a"), rows=(found("a", face(40)),))
+    known.quarantine("a", "1", "the worker process died")
+    assert tasks(known) == []
+    assert [(row.id, row.stage, row.reason) for row in known.dropped()] == [("a", "worker", "the worker process died")]
+    known = knowledge(ref("a", "2"))
+    known.quarantine("a", "1", "the worker process died")
+    assert len(tasks(known)) == 1
+
+
+@given(st.lists(st.sampled_from([0.25, 0.5, 0.75]), max_size=30), st.integers(0, 35))
+def test_the_best_are_the_highest_scores_and_ties_go_by_id(values: list[float], count: int):
+    ids = [f"p{number}" for number in range(len(values))]
+    known = knowledge(
+        *map(ref, ids),
+        rows=tuple(found(id, face(40)) for id in ids),
+        scores=tuple(scored(id, score=value) for id, value in zip(ids, values, strict=True)),
+    )
+    chosen = [known.face_id(row) for row in known.best(count).tolist()]
+    by_definition = sorted(zip(values, ids, strict=True), key=lambda pair: (-pair[0], f"{pair[1]}-0"))
+    assert chosen == [f"{id}-0" for _, id in by_definition][:count]
+
+
+def test_faces_that_are_not_allowed_are_not_chosen():
+    known = knowledge(
+        *map(ref, "abc"),
+        rows=tuple(found(id, face(40)) for id in "abc"),
+        scores=tuple(scored(id, score=value) for id, value in zip("abc", (0.1, 0.9, 0.5), strict=True)),
+    )
+    allowed = np.array([known.face_id(row) != "b-0" for row in known.rated_rows().tolist()])
+    assert [known.face_id(row) for row in known.best(2, allowed=allowed).tolist()] == ["c-0", "a-0"]

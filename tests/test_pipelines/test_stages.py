@@ -9,12 +9,13 @@ from small_source import write_small_celeba
 from hqdata import precision
 from hqdata.record import Refused
 from hqdata.sources import open_source
+from hqdata.storage import open_folder
 from pipelines import stages
 from pipelines.config import RestoreConfig, load_config
 from pipelines.dask_map import BuildStopped
 from pipelines.job import Job, list_photos, make_job
 from pipelines.ledger import read_rows
-from pipelines.rows import ChunkResult, FoundPhoto, PhotoTask
+from pipelines.rows import ChunkResult, PhotoTask
 from pipelines.score_phase import _Breaker
 
 
@@ -23,14 +24,14 @@ def job_and_task(tmp_path: Path) -> tuple[Job, PhotoTask]:
     write_small_celeba(tmp_path / "source", num_photos=1)
     config = load_config(assignments=["align.size=16", "restore.when=never", "upscale.when=never"])
     source = open_source(str(tmp_path / "source"))
-    job = make_job(config, source, tmp_path / "run", "cpu")
+    job = make_job(config, source, open_folder(tmp_path / "run"), "cpu")
     (ref,) = list_photos(source, job)
     return job, PhotoTask(ref=ref)
 
 
 def written(job: Job) -> tuple[int, int]:
     folders = (job.folder("found", job.find_key), job.folder("scored", job.score_key))
-    found, scored = (len(list(read_rows(folder))) for folder in folders)
+    found, scored = (sum(len(rows) for _, rows in read_rows(folder)) for folder in folders)
     return found, scored
 
 
@@ -43,23 +44,25 @@ def test_a_scored_photo_is_written_down(job_and_task: tuple[Job, PhotoTask]):
 def test_a_photo_out_of_reach_is_reported_but_not_written_down(job_and_task: tuple[Job, PhotoTask]):
     job, task = job_and_task
     lost = replace(task, ref=replace(task.ref, path="img_celeba/none.jpg"))
-    (row,) = stages.score_chunk([lost], job, 0.0).found
-    assert (row.stage, row.retry) == ("read", True)
+    result = stages.score_chunk([lost], job, 0.0)
+    assert [row.stage for row in result.found] == ["read"]
+    assert result.to_retry == (task.ref.id,)
     assert written(job) == (0, 0)
 
 
 def test_a_damaged_photo_is_written_down(job_and_task: tuple[Job, PhotoTask]):
     job, task = job_and_task
     Path(job.root, task.ref.path).write_bytes(b"no picture")
-    (row,) = stages.score_chunk([task], job, 0.0).found
-    assert (row.stage, row.retry) == ("read", False)
+    result = stages.score_chunk([task], job, 0.0)
+    assert [row.stage for row in result.found] == ["read"]
+    assert result.to_retry == ()
     assert written(job) == (1, 0)
 
 
 def test_a_photo_out_of_reach_keeps_the_faces_that_were_scored(job_and_task: tuple[Job, PhotoTask]):
     job, task = job_and_task
-    (found,) = stages.score_chunk([task], job, 0.0).found
-    lost = replace(task, ref=replace(task.ref, path="img_celeba/none.jpg"), found=found, skip=(0,))
+    file = stages.score_chunk([task], job, 0.0).found_file
+    lost = replace(task, ref=replace(task.ref, path="img_celeba/none.jpg"), found_file=file, skip=(0,))
     assert stages.score_chunk([lost], job, 0.0).scored == ()
 
 
@@ -72,17 +75,24 @@ def test_only_a_face_that_our_own_code_failed_on_is_tried_again(
 
     job, task = job_and_task
     monkeypatch.setattr(stages, "plan_face", fail)
-    (row,) = stages.score_chunk([task], job, 0.0).scored
-    assert row.retry is isinstance(error, ValueError)
-    assert written(job) == (1, 0 if row.retry else 1)
+    to_retry = stages.score_chunk([task], job, 0.0).to_retry
+    assert to_retry == ((task.ref.id,) if isinstance(error, ValueError) else ())
+    assert written(job) == (1, 0 if to_retry else 1)
 
 
 def test_a_source_that_vanishes_stops_the_build():
-    lost = [
-        FoundPhoto(photo_id=str(n), version="1", stage="read", reason="it is missing", retry=True) for n in range(8)
-    ]
     breaker = _Breaker()
-    result = ChunkResult(found=tuple(lost), scored=(), seconds={})
+    lost = tuple(str(number) for number in range(8))
+    result = ChunkResult(
+        found=(),
+        found_file=None,
+        scored=(),
+        scored_file=None,
+        to_retry=lost,
+        last_error="read: it is missing",
+        cached=0,
+        seconds={},
+    )
     breaker.add(result, 8)
     breaker.add(result, 8)
     with pytest.raises(BuildStopped, match=r"24 of the first 24 photos .*it is missing.* run the same command"):
@@ -94,7 +104,7 @@ def test_another_precision_scores_again_and_finds_nothing_anew(tmp_path: Path, s
     write_small_celeba(tmp_path / "source", num_photos=1)
     source = open_source(str(tmp_path / "source"))
     exact, fast = (
-        make_job(load_config(assignments=[f"{section}.precision={word}"]), source, tmp_path / "run", "cpu")
+        make_job(load_config(assignments=[f"{section}.precision={word}"]), source, open_folder(tmp_path / "run"), "cpu")
         for word in ("float32", "bfloat16")
     )
     assert exact.score_key != fast.score_key

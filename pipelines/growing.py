@@ -1,0 +1,74 @@
+"""What grows at its end: columns with numpy's density, and numbers for values that come again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+__all__ = ["Codes", "GrowingColumns"]
+
+Value = TypeVar("Value", bound=Hashable)
+
+FIRST_CAPACITY = 1024
+GROWTH = 1.25
+
+
+class GrowingColumns:
+    """Equally long one-dimensional arrays.
+
+    Args:
+        dtypes: of each column by its name.
+    """
+
+    def __init__(self, **dtypes: Any) -> None:
+        self._length = 0
+        self._columns = {name: np.zeros(FIRST_CAPACITY, dtype) for name, dtype in dtypes.items()}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return a column, to read or to change in place; valid until the next `extend`."""
+        return self._columns[name][: self._length]
+
+    def extend(self, count: int, **values: Any) -> int:
+        """Add `count` rows and return the first one's place; a column that is not named gets zeros."""
+        first, self._length = self._length, self._length + count
+        for name, column in self._columns.items():
+            if self._length > len(column):
+                longer = np.empty(max(self._length, int(GROWTH * len(column))), column.dtype)
+                longer[:first] = column[:first]
+                self._columns[name] = column = longer
+            column[first : self._length] = values.get(name, 0)
+        return first
+
+
+class Codes(Generic[Value]):
+    """Small numbers for values, 0 for the first, so that a column can hold them.
+
+    Args:
+        values: known from the beginning.
+    """
+
+    def __init__(self, *values: Value) -> None:
+        self._values = list(values)
+        self._codes = {value: code for code, value in enumerate(values)}
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self._values)
+
+    def __getitem__(self, code: int) -> Value:
+        """Return the value with this number."""
+        return self._values[code]
+
+    def code(self, value: Value) -> int:
+        """Return the value's number, a new one where it is new."""
+        code = self._codes.setdefault(value, len(self._values))
+        if code == len(self._values):
+            self._values.append(value)
+        return code
