@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -53,13 +55,25 @@ def canary_of(needs: Needs) -> Canary:
         OSError: if they cannot be read.
         RuntimeError: if the device fails.
     """
+    image = decode_photo(_jpeg())
+    with _one_thread():
+        open_provider(needs.provider, device=needs.device).find([_as_photo(image)])
+        crop = _crop(image, needs)
+        score = spectral_parts(crop).score
+    return Canary(pixels=pixel_sha256(crop), png=hashlib.sha256(encode_png(crop)).hexdigest(), score=float(score))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute as the tasks do, and leave a driver's settings as they were."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    image = decode_photo(_jpeg())
-    open_provider(needs.provider, device=needs.device).find([_as_photo(image)])
-    crop = _crop(image, needs)
-    score = spectral_parts(crop).score
-    return Canary(pixels=pixel_sha256(crop), png=hashlib.sha256(encode_png(crop)).hexdigest(), score=float(score))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 def _crop(image: UInt8[np.ndarray, "h w 3"], needs: Needs) -> UInt8[np.ndarray, "s s 3"]:

@@ -31,7 +31,18 @@ from pipelines.stopping import BuildStopped
 if TYPE_CHECKING:
     from pipelines.job import Job
 
-__all__ = ["Fitness", "UnfitWorker", "fitness_for", "fitness_of", "machine_name", "require_fit", "shortcomings"]
+__all__ = [
+    "Fitness",
+    "UnfitWorker",
+    "driver_shortcomings",
+    "fitness_for",
+    "fitness_of",
+    "machine_name",
+    "paths_here",
+    "require_fit",
+    "shortcomings",
+    "versions_here",
+]
 
 ROOMS = ("gan", "hqdata", "metrics", "pipelines")
 MODULES = ("torch", "numpy", "scipy", "cv2", "PIL", "pyarrow", "safetensors")
@@ -67,11 +78,7 @@ class UnfitWorker(BuildStopped):
 
 
 def fitness_of(job: Job) -> Fitness:
-    """Return what this machine has of what a job needs; reads and parses every file of weights.
-
-    Raises:
-        BuildStopped: if one of our packages cannot be imported.
-    """
+    """Return what this machine has of what a job needs; reads and parses every file of weights."""
     return fitness_for(needs_of(job))
 
 
@@ -79,9 +86,9 @@ def fitness_for(needs: Needs) -> Fitness:
     """Return what this machine has of what is needed; see `fitness_of`."""
     return Fitness(
         needs=needs,
-        versions=_versions(),
+        versions=versions_here(),
         rooms=tuple((room, _sources_sha256(room)) for room in ROOMS),
-        paths=tuple((room, _path_of(room)) for room in ROOMS),
+        paths=paths_here(),
         weights=tuple((purpose, name, _weights_sha256(purpose, name)) for purpose, name in _weights_needed(needs)),
     )
 
@@ -104,14 +111,14 @@ def require_fit(expected: Fitness) -> None:
 
 @functools.lru_cache(maxsize=4)
 def shortcomings(expected: Fitness) -> tuple[str, ...]:
-    """Return what is wrong with this machine, one sentence each; nothing for a fit one."""
-    wrong = (
-        *_version_faults(expected),
-        *_room_faults(expected),
-        *_weights_faults(expected),
-        *_device_faults(expected.needs),
-    )
+    """Return what is wrong with this worker, one sentence each; nothing for a fit one."""
+    wrong = (*_version_faults(expected), *driver_shortcomings(expected), *_device_faults(expected.needs))
     return wrong or tuple(_canary_faults(expected))
+
+
+def driver_shortcomings(expected: Fitness) -> tuple[str, ...]:
+    """Return what is wrong with this machine as a driver, which computes nothing itself."""
+    return (*_room_faults(expected), *_weights_faults(expected))
 
 
 def machine_name() -> tuple[str, str]:
@@ -123,10 +130,17 @@ def machine_name() -> tuple[str, str]:
     return f"worker {worker.address} on {socket.gethostname()}", worker.address
 
 
-def _versions() -> tuple[tuple[str, str], ...]:
+def versions_here() -> tuple[tuple[str, str], ...]:
+    """Return the versions of Python and of what decides bytes, as imported."""
     python = ".".join(platform.python_version_tuple()[:2])
     codecs = ((name, str(features.version(name))) for name in CODECS)
     return (("python", python), *((name, _version(name)) for name in MODULES), *codecs)
+
+
+def paths_here() -> tuple[tuple[str, str], ...]:
+    """Return the file that each of our packages is imported from; empty for one that is not found."""
+    specs = ((room, util.find_spec(room)) for room in ROOMS)
+    return tuple((room, (spec.origin or "") if spec else "") for room, spec in specs)
 
 
 def _version(module: str) -> str:
@@ -138,20 +152,17 @@ def _version(module: str) -> str:
 
 @functools.lru_cache(maxsize=len(ROOMS))
 def _sources_sha256(room: str) -> str:
+    """Return the digest of a package's source files; empty where the package is not found."""
+    path = dict(paths_here())[room]
+    if not path:
+        return ""
     total = hashlib.sha256()
-    folder = Path(_path_of(room)).parent
-    for path in sorted(folder.rglob("*.py")):
-        data = path.read_bytes()
-        total.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode())
+    folder = Path(path).parent
+    for source in sorted(folder.rglob("*.py")):
+        data = source.read_bytes()
+        total.update(f"{source.relative_to(folder).as_posix()} {len(data)}\n".encode())
         total.update(data)
     return total.hexdigest()
-
-
-def _path_of(room: str) -> str:
-    spec = util.find_spec(room)
-    if spec is None or spec.origin is None:
-        raise BuildStopped(f"{machine_name()[0]} cannot import {room}; install progan-hq there as for the driver")
-    return spec.origin
 
 
 def _weights_needed(needs: Needs) -> Iterator[tuple[str, str]]:
@@ -192,19 +203,18 @@ _LOADERS: dict[str, Callable[[str], str]] = {
 
 def _version_faults(expected: Fitness) -> Iterator[str]:
     wanted = dict(expected.versions)
-    for name, version in _versions():
+    for name, version in versions_here():
         if wanted.get(name) != version:
             yield f"{name} is {version}, the driver has {wanted.get(name)}"
 
 
 def _room_faults(expected: Fitness) -> Iterator[str]:
-    driver = dict(expected.paths)
+    found, driver = dict(paths_here()), dict(expected.paths)
     for room, digest in expected.rooms:
-        try:
-            if _sources_sha256(room) != digest:
-                yield f"{room} is other code than the driver's: {_path_of(room)} here, {driver[room]} there"
-        except BuildStopped as error:
-            yield str(error)
+        if not found[room]:
+            yield f"{room} cannot be imported; install progan-hq as on the driver's machine"
+        elif _sources_sha256(room) != digest:
+            yield f"{room} is imported from {found[room]}, which is other code than the driver's {driver[room]}"
 
 
 def _weights_faults(expected: Fitness) -> Iterator[str]:

@@ -30,6 +30,13 @@ class Hardware:
         """Whether there is a GPU that torch can compute on."""
         return bool(self.gpus) and not self.gpu_fault
 
+    @property
+    def described(self) -> str:
+        """What there is, for messages."""
+        if self.gpu_fault:
+            return f"{', '.join(self.gpus)}, which fails: {self.gpu_fault}"
+        return f"{', '.join(self.gpus)} with {self.cpu}" if self.gpus else self.cpu
+
     def group(self, device: str) -> str:
         """Return what machines share that give equal pixels on `device`; photos are decoded on the processor anyway."""
         return f"{self.gpus[0]} with {self.cpu}" if device == "cuda" and self.has_gpu else self.cpu

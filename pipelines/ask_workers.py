@@ -1,0 +1,105 @@
+"""One question to each worker of a cluster, and an answer or a reason for each, whatever state the workers are in."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
+
+from distributed import Client, Future, KilledWorker, wait
+
+__all__ = ["Answers", "ask_workers", "worker_addresses"]
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+ANSWER_S = 600.0
+"""The first task imports torch, which takes minutes where a thousand workers read it from one file server."""
+REMINDER_S = 30.0
+"""After so long without an answer the driver says whom it waits for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers(Generic[Answer]):
+    """What came back, by the worker's address."""
+
+    given: dict[str, Answer] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Workers that could not run the question, or died of it, and why."""
+    silent: dict[str, str] = field(default_factory=dict)
+    """Workers that left or did not answer in time."""
+
+
+def worker_addresses(client: Client) -> list[str]:
+    """Return the addresses of the workers that are there now."""
+    return sorted(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def ask_workers(
+    client: Client, question: Callable[..., Answer], *arguments: Any, timeout_s: float = ANSWER_S
+) -> Answers[Answer]:
+    """Run `question(*arguments)` once on each worker, as a task, all at the same time.
+
+    Args:
+        client: connected client, whose scheduler can import the question's module.
+        question: importable on the workers.
+        arguments: small values.
+        timeout_s: how long to wait for the last worker.
+    """
+    answers: Answers[Answer] = Answers()
+    asked = {
+        client.submit(question, *arguments, workers=[address], pure=False, retries=0): address
+        for address in worker_addresses(client)
+    }
+    start = reminded = time.monotonic()
+    try:
+        while asked and time.monotonic() - start < timeout_s:
+            _collect(client, asked, answers)
+            if asked and time.monotonic() - reminded > REMINDER_S:
+                reminded = time.monotonic()
+                logger.info("still waiting for %d workers, such as %s", len(asked), next(iter(asked.values())))
+        answers.silent.update(dict.fromkeys(asked.values(), f"no answer within {timeout_s:g} s"))
+    finally:
+        client.cancel(list(asked), force=True)
+    return answers
+
+
+def _collect(client: Client, asked: dict[Future, str], answers: Answers[Any]) -> None:
+    """Take the answers that are there; wait a moment where there is none."""
+    try:
+        done = cast("Any", wait(list(asked), timeout=1.0, return_when="FIRST_COMPLETED")).done
+    except TimeoutError:
+        present = set(worker_addresses(client))
+        for future in [future for future, address in asked.items() if address not in present]:
+            answers.silent[asked.pop(future)] = "left before it answered"
+        return
+    for future in done:
+        address = asked.pop(future)
+        if future.status == "finished":
+            answers.given[address] = future.result()
+        elif future.status == "error":
+            answers.failed[address] = _why(client, address, cast("BaseException", future.exception()))
+        else:
+            answers.silent[address] = "left before it answered"
+
+
+def _why(client: Client, address: str, error: BaseException) -> str:
+    if isinstance(error, KilledWorker):
+        return "the process died of a task that every build begins with; see the worker's own log"
+    if isinstance(error, (ImportError, AttributeError)):
+        return f"it cannot run our code: {type(error).__name__}: {error}{_imported_from(client, address)}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _imported_from(client: Client, address: str) -> str:
+    """Say which packages of ours that worker finds; asked with Python's own function, which any worker knows."""
+    places = []
+    for room in ("hqdata", "pipelines"):
+        answer = cast("dict[str, Any]", client.run(importlib.util.find_spec, room, workers=[address]))
+        (spec,) = answer.values()
+        places.append(f"{room} is {spec.origin}" if spec else f"there is no {room}")
+    return f" ({', '.join(places)})"
