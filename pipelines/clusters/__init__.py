@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from dask import config as dask_config
@@ -14,6 +15,7 @@ from pipelines.clusters.address import address_in, open_address
 from pipelines.clusters.choice import ClusterChoice, ClusterError
 from pipelines.clusters.defaults import SETTINGS
 from pipelines.clusters.local import open_local
+from pipelines.clusters.named import open_named
 
 __all__ = ["ClusterChoice", "ClusterError", "open_cluster"]
 
@@ -36,6 +38,10 @@ def open_cluster(choice: ClusterChoice, *, scratch: Path) -> Iterator[Client]:
 
 
 def _opened(choice: ClusterChoice, scratch: Path) -> AbstractContextManager[Client]:
+    if choice.cluster == "local":
+        return open_local(replace(choice, cluster=None, jobs=None, local=str(choice.jobs or 0)), scratch=scratch)
+    if choice.cluster is not None:
+        return open_named(choice, scratch=scratch)
     if choice.scheduler_file is not None:
         return open_address(choice, address_in(choice.scheduler_file, wait_s=choice.wait_s))
     configured = None if choice.is_made else dask_config.get("scheduler-address", None)

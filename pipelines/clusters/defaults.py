@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from dask import config as dask_config
@@ -48,9 +50,29 @@ SCHEDULER_KEYS = {
 """What only the scheduler's own start can set, and what another value costs."""
 
 
-def environment() -> dict[str, str]:
-    """Return the settings as environment variables, for workers and schedulers that others start."""
-    return {variable(key): repr(value) if not isinstance(value, str) else value for key, value in SETTINGS.items()}
+def environment(also: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return the settings as environment variables, for workers and schedulers in other places.
+
+    Args:
+        also: further Dask settings, nested or with dotted keys, which win.
+    """
+    return {variable(key): _as_text(value) for key, value in {**SETTINGS, **_flat(also or {})}.items()}
+
+
+def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found = {}
+    for name, value in config.items():
+        key = f"{above}{name}"
+        # names of environment variables in there have capitals, which a variable of Dask's own cannot carry
+        is_table = isinstance(value, Mapping) and key != "distributed.nanny.pre-spawn-environ"
+        found.update(_flat(value, f"{key}.") if is_table else {key: value})
+    return found
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return value if isinstance(value, str) else repr(value)
 
 
 def variable(key: str) -> str:
