@@ -206,7 +206,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _exit_code(error: Exception) -> int:
     from hqdata.settings import ConfigError
     from hqdata.sources import SourceError
+    from pipelines.stopping import SchedulerLost
 
+    if isinstance(error, SchedulerLost):
+        return EXIT_RESUMABLE
     return EXIT_WRONG_USE if isinstance(error, (ConfigError, SourceError)) else EXIT_FAILED
 
 

@@ -1,0 +1,77 @@
+"""What is still to be done: fresh lists, those to try again, and suspects that are tried alone."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+__all__ = ["Backlog", "Chunk"]
+
+Item = TypeVar("Item")
+
+MOST_SPARED = 2
+"""So often a list is not blamed for the death of a worker on which another list is known to have run."""
+
+
+@dataclass(slots=True, eq=False)
+class Chunk(Generic[Item]):
+    """A list of items that one task works on."""
+
+    items: list[Item]
+    alone: bool = False
+    """Whether nothing else is in flight beside it."""
+    spared: int = 0
+    lost: int = 0
+    """How often its answer was lost, by no fault of its own as far as anybody knows."""
+
+
+class Backlog(Generic[Item]):
+    """Lists to hand out.
+
+    A list that fails is cut into about as many parts as each part is long, so that a deadly item among 1000 costs four
+    workers' lives: the list's, the part's, the item's own, and one more when nothing else is in flight. That last one
+    is the proof. An item whose worker died may only have been queued behind the guilty one, or had bad luck: it is a
+    suspect. Suspects come last and one at a time.
+    """
+
+    def __init__(self, source: Iterator[list[Item]], *, most_suspects: int) -> None:
+        self._source = source
+        self._again: deque[Chunk[Item]] = deque()
+        self._suspects: deque[Chunk[Item]] = deque()
+        self._most_suspects = most_suspects
+
+    def take(self, *, idle: bool) -> Chunk[Item] | None:
+        """Return the next list; None where there is none, or where suspects must wait until all is idle."""
+        if self._again:
+            return self._again.popleft()
+        fresh = None if self._is_full() else next(self._source, None)
+        if fresh is not None:
+            return Chunk(fresh)
+        if not (idle and self._suspects):
+            return None
+        suspect = self._suspects.popleft()
+        suspect.alone = True
+        return suspect
+
+    def try_again(self, chunk: Chunk[Item]) -> None:
+        """Hand this list out once more, before fresh ones."""
+        chunk.alone = False
+        self._again.append(chunk)
+
+    def cut(self, chunk: Chunk[Item]) -> int:
+        """Hand out the list's parts instead; return how many they are."""
+        size = math.isqrt(len(chunk.items))
+        starts = range(0, len(chunk.items), size)
+        self._again.extend(Chunk(chunk.items[start : start + size]) for start in starts)
+        return len(starts)
+
+    def suspect(self, chunk: Chunk[Item]) -> None:
+        """Keep a single item for a trial alone."""
+        self._suspects.append(chunk)
+
+    def _is_full(self) -> bool:
+        """Too many suspects are tried before more work is begun: perhaps the cluster kills everything."""
+        return len(self._suspects) > self._most_suspects
