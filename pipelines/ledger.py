@@ -1,8 +1,8 @@
 """Done-markers: what is known about every photo, in the run folder before a task returns.
 
 One JSON-lines file a finished chunk, in a folder named by the fingerprint of all that the rows depend on. A file
-appears whole and ends with the sha256 of its rows, so that a row is either there and right or not there. Rows are looked
-up by photo and version, so chunk sizes, added photos and replaced photos need no special case.
+appears whole and ends with the sha256 of its rows, so that a row is either there and right or not there. Rows are
+looked up by photo and version, so chunk sizes, added photos and replaced photos need no special case.
 """
 
 from __future__ import annotations

@@ -9,9 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +29,12 @@ from hqdata.render import FacePlan, face_pixels, plan_face
 from hqdata.shards import ShardFiles, ShardLayout, ShardRow, write_shard
 from hqdata.sources import read_bytes
 from hqdata.weights import Network
-from pipelines.dask_map import BuildStopped
+from pipelines.costs import Costs
 from pipelines.job import Job, crop_name
 from pipelines.ledger import PHOTO_KEY, LedgerReader, append_rows
+from pipelines.overlap import Overlap, threads_beside
 from pipelines.rows import ChunkResult, FoundFace, FoundPhoto, PackRow, PhotoTask, Score, ScoredFace, to_dict
+from pipelines.stopping import BuildStopped
 from pipelines.wanted_faces import finding_of, wanted_faces
 
 __all__ = ["draw_photo_thumbnail", "draw_thumbnails", "pack_shard", "score_chunk"]
@@ -56,23 +56,6 @@ class _Tools:
     upscaler: Network | None
 
 
-class Costs:
-    """What a chunk costs: CPU seconds of this thread by step, and crops written to the cache."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.cached = 0
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Count the block's CPU time under `name`."""
-        start = time.thread_time()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.thread_time() - start
-
-
 def score_chunk(tasks: Sequence[PhotoTask], job: Job, threshold: float) -> ChunkResult:
     """Find, render and score the faces of some photos; write ledger and cache; return the rows.
 
@@ -90,15 +73,18 @@ def score_chunk(tasks: Sequence[PhotoTask], job: Job, threshold: float) -> Chunk
     found: list[FoundPhoto] = []
     scored: list[ScoredFace] = []
     ledger = LedgerReader(job.folder("found", job.find_key), key=PHOTO_KEY)
-    for task in tasks:
-        known = None if task.found_file is None else FoundPhoto.from_dict(ledger.row(task.found_file, task.ref.id))
-        photo, finding = _read_and_find(task.ref, known, job, costs)
-        if known is None:
-            found.append(finding)
-        if photo is not None:
-            scored.extend(_score_faces(photo, finding, task.skip, job, threshold, costs))
-        elif known is not None:
-            scored.extend(_refused_faces(known, finding, task.skip, job))
+    with Overlap(threads_beside(job.device)) as overlap:
+        read = functools.partial(_read, job=job, costs=costs)
+        for task, image in zip(tasks, overlap.ahead(read, (task.ref for task in tasks)), strict=True):
+            known = None if task.found_file is None else FoundPhoto.from_dict(ledger.row(task.found_file, task.ref.id))
+            photo, finding = _find(task.ref, image, known, job, costs)
+            if known is None:
+                found.append(finding)
+            if photo is not None:
+                cache = functools.partial(overlap.behind, _cache_crop, job, threshold, costs)
+                scored.extend(_score_faces(photo, finding, task.skip, job, costs, cache))
+            elif known is not None:
+                scored.extend(_refused_faces(known, finding, task.skip, job))
     with costs.step("write"):
         found_file = append_rows(job.folder("found", job.find_key), _lasting(found))
         scored_file = append_rows(job.folder("scored", job.score_key), _lasting(scored))
@@ -158,18 +144,30 @@ def draw_photo_thumbnail(items: Sequence[tuple[str, PhotoRef]], job: Job, size: 
     return encode_png(canvas)
 
 
-def _read_and_find(ref: PhotoRef, known: FoundPhoto | None, job: Job, costs: Costs) -> tuple[Photo | None, FoundPhoto]:
+def _read(ref: PhotoRef, *, job: Job, costs: Costs) -> UInt8[np.ndarray, "h w 3"] | FoundPhoto:
+    """Return the photo's pixels, or the row that says why there are none."""
     try:
         with costs.step("read"):
             data = read_bytes(job.root, ref)
     except Refused as error:
-        return None, _refused_photo(ref, error, retry=True)
+        return _refused_photo(ref, error, retry=True)
     try:
         with costs.step("read"):
-            image = decode_photo(data, limit_pixels=job.limit_pixels)
-        if known is not None:
-            return Photo(ref=ref, image=image), known
-        photo = Photo(ref=ref, image=image)
+            return decode_photo(data, limit_pixels=job.limit_pixels)
+    except UNUSABLE as error:
+        return _refused_photo(ref, error, retry=not isinstance(error, Refused))
+
+
+def _find(
+    ref: PhotoRef, image: UInt8[np.ndarray, "h w 3"] | FoundPhoto, known: FoundPhoto | None, job: Job, costs: Costs
+) -> tuple[Photo | None, FoundPhoto]:
+    """Return the photo with its faces, as `known` or found now; no photo where it is refused."""
+    if isinstance(image, FoundPhoto):
+        return None, image
+    photo = Photo(ref=ref, image=image)
+    if known is not None:
+        return photo, known
+    try:
         with costs.step("find"):
             faces = _faces(_tools(job).provider.find([photo])[0])
     except UNUSABLE as error:
@@ -199,7 +197,12 @@ def _refused_photo(ref: PhotoRef, error: BaseException, *, retry: bool) -> Found
 
 
 def _score_faces(
-    photo: Photo, finding: FoundPhoto, skip: Iterable[int], job: Job, threshold: float, costs: Costs
+    photo: Photo,
+    finding: FoundPhoto,
+    skip: Iterable[int],
+    job: Job,
+    costs: Costs,
+    cache: Callable[[UInt8[np.ndarray, "s s 3"], ScoredFace], None],
 ) -> Iterator[ScoredFace]:
     wanted, _ = wanted_faces(finding, job.landmarks)
     for index in sorted(set(wanted) - set(skip)):
@@ -217,11 +220,15 @@ def _score_faces(
                 retry=not isinstance(error, Refused),
             )
             continue
-        if row.score is not None and row.score >= threshold:
-            with costs.step("encode"):
-                job.crops.write(crop_name(row.id), encode_png(crop))
-            costs.cached += 1
+        cache(crop, row)
         yield row
+
+
+def _cache_crop(job: Job, threshold: float, costs: Costs, crop: UInt8[np.ndarray, "s s 3"], row: ScoredFace) -> None:
+    if row.score is not None and row.score >= threshold:
+        with costs.step("encode"):
+            job.crops.write(crop_name(row.id), encode_png(crop))
+        costs.count_cached()
 
 
 def _refused_faces(known: FoundPhoto, refusal: FoundPhoto, skip: Iterable[int], job: Job) -> Iterator[ScoredFace]:

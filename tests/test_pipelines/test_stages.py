@@ -119,3 +119,19 @@ def test_a_worker_that_cannot_compute_as_asked_stops_the_build(
     demanding = replace(job, restore=RestoreConfig(precision="bfloat16"))
     with pytest.raises(BuildStopped, match="precision is bfloat16, but cpu has no instructions for it"):
         stages.score_chunk([task], demanding, 0.0)
+
+
+def test_threads_beside_the_networks_change_no_row_and_no_crop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_small_celeba(tmp_path / "source", num_photos=5)
+    Path(tmp_path / "source" / "img_celeba" / "000003.jpg").write_bytes(b"no picture")
+    config = load_config(assignments=["align.size=16"])
+    source = open_source(str(tmp_path / "source"))
+    written = []
+    for threads in (0, 3):
+        monkeypatch.setattr(stages, "threads_beside", lambda device, count=threads: count)
+        job = make_job(config, source, open_folder(tmp_path / str(threads)), "cpu")
+        result = stages.score_chunk([PhotoTask(ref=ref) for ref in list_photos(source, job)], job, 0.0)
+        files = {file.name: job.run_folder.read(file.name) for file in job.run_folder.files()}
+        written.append((files, result.found, result.scored, result.cached))
+    assert written[0] == written[1]
+    assert written[0][-1] == 4
