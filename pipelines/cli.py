@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from pipelines.cli_cluster import cluster_options
+from pipelines.cli_doctor import doctor
 from pipelines.cli_gan import export, interpolate, sample, timelapse, train
 from pipelines.cli_gan_import import import_generator
 from pipelines.cli_judge import bench_restoration
@@ -94,6 +95,7 @@ cli.add_command(train_restorer)
 cli.add_command(train_upscaler)
 cli.add_command(blend_weights)
 cli.add_command(score)
+cli.add_command(doctor)
 cli.add_command(import_generator)
 for command in (train, sample, interpolate, timelapse, export):
     cli.add_command(command)

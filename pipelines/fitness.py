@@ -205,7 +205,7 @@ def _version_faults(expected: Fitness) -> Iterator[str]:
     wanted = dict(expected.versions)
     for name, version in versions_here():
         if wanted.get(name) != version:
-            yield f"{name} is {version}, the driver has {wanted.get(name)}"
+            yield f"{name} is {version}, the driver has {wanted.get(name)}; install the driver's version"
 
 
 def _room_faults(expected: Fitness) -> Iterator[str]:
@@ -214,14 +214,24 @@ def _room_faults(expected: Fitness) -> Iterator[str]:
         if not found[room]:
             yield f"{room} cannot be imported; install progan-hq as on the driver's machine"
         elif _sources_sha256(room) != digest:
-            yield f"{room} is imported from {found[room]}, which is other code than the driver's {driver[room]}"
+            yield f"{room} is imported from {found[room]}, {_whose_code(room)} ({driver[room]} for the driver)"
+
+
+def _whose_code(room: str) -> str:
+    """Tell a stranger's package of the same name, which lies apart from ours, from another version of ours."""
+    folders = {name: Path(path).parents[1] for name, path in paths_here() if path}
+    ours = folders["pipelines"]
+    if folders[room] != ours:
+        return f"which hides ours in {ours}; take {folders[room]} off the path or uninstall what is there"
+    return "which is other code than the driver's; install the same version of progan-hq"
 
 
 def _weights_faults(expected: Fitness) -> Iterator[str]:
     for purpose, name, digest in expected.weights:
         found = _weights_sha256(purpose, name)
         if found != digest or not _is_digest(found):
-            what = f"are other ones, sha256 {found[:12]} instead of {digest[:12]}" if _is_digest(found) else found
+            other = f"sha256 is {found[:12]}, the driver has {digest[:12]}; copy the driver's file there"
+            what = other if _is_digest(found) else found
             yield f"the weights {name} ({purpose}): {what}"
 
 
