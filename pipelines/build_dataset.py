@@ -32,6 +32,8 @@ from pipelines.face_rows import ChosenFaces
 from pipelines.job import Job, check_weights, crop_name, list_photos, make_job
 from pipelines.knowledge import Knowledge
 from pipelines.pack_phase import PackPlan, pack_missing, plan_shards
+from pipelines.preflight import Fitness, examine_cluster, examine_devices
+from pipelines.provenance import hardware_changes, hardware_record
 from pipelines.report import write_contact_sheet
 from pipelines.run_folder import (
     begin_run,
@@ -83,7 +85,7 @@ def build_dataset(
             return stack.enter_context(open_cluster(choice, scratch=_scratch(folder)))
 
         before = previous_run(folder)
-        device = settled_device(config, before) or choose_device()
+        device = settled_device(config, before) or examine_devices(client()).choose()
         job = make_job(config, source, folder, device)
         known, refs = _what_is_known(source, job)
         description = describe_run(config, job, refs)
@@ -93,7 +95,12 @@ def build_dataset(
         if not len(known.to_do()) and is_finished(folder, description):
             logger.info("%s is finished and up to date", folder)
             return stats.summary(known, select(known, config, folder))
-        return _Build(config, folder, source, job, known, stats).run(client(), description)
+        report = examine_cluster(client(), job)
+        report.stop_if_unfit()
+        for warning in (*report.warnings, *hardware_changes(report, before, description["keys"])):
+            logger.warning("%s", warning)
+        begin_run(folder, description | {"hardware": hardware_record(report, before, description["keys"])})
+        return _Build(config, folder, source, job, known, stats, report.expected).run(client())
 
 
 def _what_is_known(source: Source, job: Job) -> tuple[Knowledge, Sequence[PhotoRef]]:
@@ -114,11 +121,11 @@ class _Build:
     job: Job
     known: Knowledge
     stats: Stats
+    expected: Fitness
+    """Of every worker, those that come later too."""
 
-    def run(self, client: Client, description: dict[str, Any]) -> BuildSummary:
-        begin_run(self.folder, description)
-        expected = None
-        score_photos(client, self.known, self.job, self.config, self.stats, expected=expected)
+    def run(self, client: Client) -> BuildSummary:
+        score_photos(client, self.known, self.job, self.config, self.stats, expected=self.expected)
         write_rated(self.folder, self.known, self.job, self.source.attribute_names)
         chosen = select(self.known, self.config, self.folder)
         write_selected(self.folder, self.known, chosen)
@@ -127,7 +134,7 @@ class _Build:
             logger.warning("none of %d photos gave a usable face; %s says why", len(self.known.photos), DROPPED_PATH)
         with ChosenFaces(self.known, self.job, chosen) as faces:
             plan = plan_shards(faces, self.job, self.source, self.config.pack.rows_per_shard)
-            pack_missing(client, plan, faces, self.job, self.stats, expected=expected)
+            pack_missing(client, plan, faces, self.job, self.stats, expected=self.expected)
         write_contact_sheet(client, self.folder, self.known, chosen, self.job)
         self._finish(plan, chosen)
         return self.stats.summary(self.known, chosen)
