@@ -18,10 +18,8 @@ def hardware_record(report: ClusterReport, before: Mapping[str, Any] | None, key
         before: the run's description so far.
         keys: of today's ledger; hardware that computed for another ledger is forgotten.
     """
-    kept = (
-        dict(_recorded(before)) if before is not None and before.get("keys", {}).get("score") == keys["score"] else {}
-    )
-    return kept | {group: canary.pixels for group, canary in report.expected.canaries if group in report.hardware}
+    now = {group: canary.pixels for group, canary in report.expected.canaries if group in report.hardware}
+    return dict(_recorded(before, keys)) | now
 
 
 def hardware_changes(report: ClusterReport, before: Mapping[str, Any] | None, keys: Mapping[str, str]) -> Iterator[str]:
