@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pipelines.cli_cluster import cluster_options
+from pipelines.cli_cluster import cluster_group, cluster_options
 from pipelines.cli_doctor import doctor
 from pipelines.cli_gan import export, interpolate, sample, timelapse, train
 from pipelines.cli_gan_import import import_generator
@@ -91,6 +91,7 @@ def _build_options(command: Any) -> Any:
 
 
 cli.add_command(bench_restoration)
+cli.add_command(cluster_group)
 cli.add_command(train_restorer)
 cli.add_command(train_upscaler)
 cli.add_command(blend_weights)
