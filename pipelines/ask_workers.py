@@ -1,9 +1,13 @@
-"""One question to each worker of a cluster, and an answer or a reason for each, whatever state the workers are in."""
+"""One question to each worker of a cluster, and an answer or a reason for each, whatever state the workers are in.
+
+Question and answer travel as bytes: the scheduler, which unpickles whatever a task is made of, then needs no torch.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,14 +49,15 @@ def ask_workers(
     """Run `question(*arguments)` once on each worker, as a task, all at the same time.
 
     Args:
-        client: connected client, whose scheduler can import the question's module.
+        client: connected client.
         question: importable on the workers.
-        arguments: small values.
+        arguments: small values that can be pickled.
         timeout_s: how long to wait for the last worker.
     """
     answers: Answers[Answer] = Answers()
+    asking = pickle.dumps((question, arguments))
     asked = {
-        client.submit(question, *arguments, workers=[address], pure=False, retries=0): address
+        client.submit(answer, asking, workers=[address], pure=False, retries=0): address
         for address in worker_addresses(client)
     }
     start = reminded = time.monotonic()
@@ -68,6 +73,12 @@ def ask_workers(
     return answers
 
 
+def answer(asking: bytes) -> bytes:
+    """Answer a pickled question, on a worker."""
+    question, arguments = pickle.loads(asking)
+    return pickle.dumps(question(*arguments))
+
+
 def _collect(client: Client, asked: dict[Future, str], answers: Answers[Any]) -> None:
     """Take the answers that are there; wait a moment where there is none."""
     try:
@@ -80,7 +91,7 @@ def _collect(client: Client, asked: dict[Future, str], answers: Answers[Any]) ->
     for future in done:
         address = asked.pop(future)
         if future.status == "finished":
-            answers.given[address] = future.result()
+            answers.given[address] = pickle.loads(cast("bytes", future.result()))
         elif future.status == "error":
             answers.failed[address] = _why(client, address, cast("BaseException", future.exception()))
         else:

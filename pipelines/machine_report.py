@@ -16,10 +16,11 @@ from hqdata.storage import scratch_folder
 from pipelines.canary import Canary, canary_of
 from pipelines.fitness import Fitness, driver_shortcomings, paths_here, shortcomings, versions_here
 from pipelines.hardware import Hardware, hardware_here
+from pipelines.scheduler_report import package_version
 from pipelines.scratch import ScratchFolder, examine_scratch
 from pipelines.shared_folder import MeetingPoint
 
-__all__ = ["MachineReport", "examine_driver", "examine_worker", "file_name", "package_version"]
+__all__ = ["MachineReport", "examine_driver", "examine_worker", "file_name"]
 
 MEMORY_BYTES = 2 * 10**9
 """A thread's: libraries and the shipped networks take 0.43 GB (measured), a photo of 200 megapixels 0.6 GB a copy."""
@@ -134,14 +135,6 @@ def file_name(address: str) -> str:
     'tcp-10.0.0.1-4711'
     """
     return "-".join(part for part in address.replace("/", ":").split(":") if part)
-
-
-def package_version() -> str:
-    """Return the version of this package; empty where it runs from a folder that is not installed."""
-    try:
-        return metadata.version("progan-hq")
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def _canary(expected: Fitness) -> tuple[Canary | None, list[str]]:

@@ -1,4 +1,4 @@
-"""What a cluster's scheduler is: it unpickles every task, so it needs the package too."""
+"""What a cluster's scheduler is: it unpickles every task, so it needs the package too, though not torch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from dask import config as dask_config
 from distributed import Client
 
 from pipelines.clusters.defaults import SCHEDULER_KEYS
-from pipelines.machine_report import package_version
 
-__all__ = ["SchedulerReport", "examine_scheduler"]
+__all__ = ["SchedulerReport", "examine_scheduler", "package_version"]
 
-TASKS = "pipelines.stages"
-"""Where the tasks are; whatever that imports, the scheduler must be able to import."""
+TASKS = "pipelines.worker_task"
+"""What every task is made of; whatever that imports, the scheduler must be able to import."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +62,14 @@ def scheduler_facts() -> dict[str, Any]:
         "package": package_version(),
         "settings": {key: dask_config.get(key, None) for key in SCHEDULER_KEYS},
     }
+
+
+def package_version() -> str:
+    """Return the version of this package; empty where it runs from a folder that is not installed."""
+    try:
+        return metadata.version("progan-hq")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _differences(facts: dict[str, Any]) -> Iterator[str]:

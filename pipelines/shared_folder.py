@@ -17,8 +17,6 @@ from hqdata.storage import Folder, open_folder
 __all__ = ["MeetingPoint", "meeting_in"]
 
 DRIVER = "driver"
-PATIENCE_S = 15.0
-"""How long a file of another machine may take to be seen: network file systems remember for some seconds what was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +27,8 @@ class MeetingPoint:
     """Path or URL of the run folder."""
     token: str
     """What tells this examination from others."""
+    patience_s: float = 15.0
+    """How long a file of another machine may take to be seen: network file systems remember for seconds what was."""
 
     @property
     def folder(self) -> Folder:
@@ -43,7 +43,7 @@ class MeetingPoint:
         """
         where = f"the run folder {self.run}"
         try:
-            if not _appears(lambda: self._holds(DRIVER, self.token)):
+            if not self._appears(lambda: self._holds(DRIVER, self.token)):
                 return f"{where} is another one than the driver's, whose file is not there; use a folder that all share"
             self.folder.write(name, self.token.encode())
             self.folder.write(f"{name}.gone", b"x" * 4096)
@@ -57,8 +57,16 @@ class MeetingPoint:
     def unseen_by_driver(self, names: Iterable[str]) -> list[str]:
         """Return those of the workers' files that the driver does not see."""
         wanted = set(names)
-        _appears(lambda: wanted <= self._listed())
+        self._appears(lambda: wanted <= self._listed())
         return sorted(wanted - self._listed())
+
+    def _appears(self, seen: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + self.patience_s
+        while not seen():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
 
     def _listed(self) -> set[str]:
         return {file.name for file in self.folder.files()}
@@ -98,12 +106,3 @@ def _missing_folders(run: Folder) -> list[Folder]:
 def _remove_if_empty(folder: Folder) -> None:
     if folder.path.is_dir() and not any(folder.path.iterdir()):
         folder.path.rmdir()
-
-
-def _appears(seen: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE_S
-    while not seen():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
