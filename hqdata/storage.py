@@ -10,34 +10,23 @@ nothing secret passes through a config, a task or run.json.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO
 
 import fsspec
-from fsspec import AbstractFileSystem
 
-from hqdata.atomic import TEMPORARY_SUFFIX, atomic_path, json_bytes, write_bytes
+from hqdata.atomic import json_bytes
+from hqdata.disk_folder import DiskFolder, StoredFile
+from hqdata.scratch import SCRATCH_VARIABLE, scratch_folder
+from hqdata.settings import ConfigError
+from hqdata.store_folder import StoreFolder
 
-__all__ = ["Folder", "StoredFile", "is_url", "open_folder", "scratch_folder"]
-
-SCRATCH_VARIABLE = "HQDATA_SCRATCH"
-"""Environment variable: the folder for temporary files, where the system's own is too small or too slow."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class StoredFile:
-    """A file in a folder, as listed."""
-
-    name: str
-    """Relative to the folder, with forward slashes."""
-    bytes: int
+__all__ = ["SCRATCH_VARIABLE", "Folder", "StoredFile", "is_url", "open_folder", "scratch_folder"]
 
 
 def is_url(place: str | Path) -> bool:
@@ -46,20 +35,19 @@ def is_url(place: str | Path) -> bool:
     return ("://" in text or "::" in text) and not text.startswith("file://")
 
 
-def scratch_folder() -> Path:
-    """Return where temporary files go: $HQDATA_SCRATCH, else the system's temporary folder."""
-    return Path(os.environ.get(SCRATCH_VARIABLE) or tempfile.gettempdir())
-
-
 def open_folder(place: str | Path | Folder) -> Folder:
     """Return the folder at a path or an fsspec URL such as s3://bucket/run; it need not exist yet.
 
-    >>> open_folder("s3://bucket/run/") / "work"
-    Folder(url='s3://bucket/run/work')
+    >>> open_folder("memory://bucket/run/") / "work"
+    Folder(url='memory://bucket/run/work')
+
+    Raises:
+        ConfigError: if nothing that is installed can read such a URL.
     """
     if isinstance(place, Folder):
         return place
     if is_url(place):
+        _require_readable(str(place))
         return Folder(str(place).rstrip("/"))
     return Folder(str(Path(str(place).removeprefix("file://")).expanduser().resolve()))
 
@@ -69,7 +57,8 @@ class Folder:
     """Files by name below one place; a plain value, so that it travels to any worker.
 
     Names are relative, with forward slashes. A missing file raises FileNotFoundError; a full disk, a missing permission
-    or a network at fault raises OSError, and then nothing half-written is left.
+    or a network at fault raises OSError with its `errno` and the file, and then nothing half-written is left. What an
+    object store answers with a passing error is asked for up to three times.
     """
 
     url: str
@@ -100,10 +89,7 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Return a file's content."""
-        if self.is_local:
-            return (self.path / name).read_bytes()
-        store, base = self._store()
-        return cast("bytes", store.cat_file(f"{base}/{name}"))
+        return self._place().read(name)
 
     def read_if_there(self, name: str) -> bytes | None:
         """Return a file's content; None where there is no such file."""
@@ -113,137 +99,111 @@ class Folder:
             return None
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, content) in the order of `names`; an object store is asked for several at once."""
-        for name in names:
-            yield name, self.read(name)
-
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file, in place of one that is there."""
-        if self.is_local:
-            write_bytes(self.path / name, data)
-        else:
-            store, base = self._store()
-            store.pipe_file(f"{base}/{name}", data)
-
-    def write_json(self, name: str, value: Any) -> None:
-        """Write a value as JSON with sorted keys."""
-        self.write(name, json_bytes(value))
+        """Yield (name, content) in the order of `names`, of which several are fetched at once, at most 64."""
+        return self._place().read_many(names)
 
     def read_json(self, name: str) -> Any:
         """Return the value of a JSON file; ValueError where it is none."""
         return json.loads(self.read(name))
 
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading, for those who need little of it: of an object only what is asked for is fetched."""
+        return self._place().open(name)
+
+    def sha256(self, name: str) -> str:
+        """Return the hash of a file's bytes in hexadecimal; a file of any size passes through in pieces."""
+        digest = hashlib.sha256()
+        for piece in self._place().pieces(name):
+            digest.update(piece)
+        return digest.hexdigest()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, in place of one that is there."""
+        self._place().write(name, data)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a value as JSON with sorted keys."""
+        self.write(name, json_bytes(value))
+
     def create(self, name: str, data: bytes) -> None:
         """Write a file that must not be there yet; of several who try at once, one succeeds.
+
+        Over a network the answer may get lost: after a FileExistsError the file may be the caller's own. Stores without
+        conditional writes are asked first and written then, which leaves an instant for a second one.
 
         Raises:
             FileExistsError: if it is there.
         """
-        if self.is_local:
-            target = self.path / name
-            with atomic_path(target.with_name(f"{target.name}.new")) as temporary:
-                temporary.write_bytes(data)
-                os.link(temporary, target)
-            target.with_name(f"{target.name}.new").unlink()
-        else:
-            store, base = self._store()
-            store.pipe_file(f"{base}/{name}", data, mode="create")
+        self._place().create(name, data)
 
-    @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
+    def writing(self, name: str) -> AbstractContextManager[Path]:
         """Yield a local path to write to; the file appears as `name` when the block ends without an exception."""
-        if self.is_local:
-            with atomic_path(self.path / name) as temporary:
-                yield temporary
-            return
-        with tempfile.TemporaryDirectory(prefix="hqdata-", dir=scratch_folder()) as folder:
-            local = Path(folder) / name.rsplit("/", 1)[-1]
-            yield local
-            store, base = self._store()
-            store.put_file(str(local), f"{base}/{name}")
+        return self._place().writing(name)
 
-    @contextmanager
-    def reading(self, name: str) -> Iterator[Path]:
+    def reading(self, name: str) -> AbstractContextManager[Path]:
         """Yield a local path with a file's content: the file itself, or a copy for as long as the block lasts."""
-        if self.is_local:
-            yield self.path / name
-            return
-        with tempfile.TemporaryDirectory(prefix="hqdata-", dir=scratch_folder()) as folder:
-            local = Path(folder) / name.rsplit("/", 1)[-1]
-            store, base = self._store()
-            store.get_file(f"{base}/{name}", str(local))
-            yield local
+        return self._place().reading(name)
 
     def size(self, name: str) -> int | None:
         """Return a file's bytes; None where there is no such file."""
-        if self.is_local:
-            path = self.path / name
-            return path.stat().st_size if path.is_file() else None
-        store, base = self._store()
-        try:
-            return int(store.info(f"{base}/{name}")["size"])
-        except FileNotFoundError:
-            return None
+        return self._place().size(name)
 
     def sizes(self, names: Iterable[str]) -> dict[str, int | None]:
         """Return the bytes of several files; None for those that are not there. An object store is listed once."""
-        if self.is_local:
-            return {name: self.size(name) for name in names}
-        wanted = list(names)
-        listed = [self.size(name) for name in wanted if "/" not in name]
-        there = dict(zip((name for name in wanted if "/" not in name), listed, strict=True))
-        for top in sorted({name.split("/", 1)[0] for name in wanted if "/" in name}):
-            there |= {f"{top}/{file.name}": file.bytes for file in (self / top).files()}
-        return {name: there.get(name) for name in wanted}
-
-    def is_empty(self) -> bool:
-        """Return whether it holds nothing, or is not there."""
-        if self.is_local:
-            return not self.path.is_dir() or not any(self.path.iterdir())
-        store, base = self._store()
-        store.invalidate_cache()
-        return not store.find(base, maxdepth=None)
+        return self._place().sizes(names)
 
     def exists(self, name: str) -> bool:
         """Return whether there is such a file."""
         return self.size(name) is not None
 
+    def is_empty(self) -> bool:
+        """Return whether it holds nothing, or is not there."""
+        return self._place().is_empty()
+
+    def walk(self) -> Iterator[StoredFile]:
+        """Yield all files in it and below, sorted by name, but no temporary ones; none where there is no folder.
+
+        Holds one folder's names at a time, or of S3 one page of a thousand.
+        """
+        return self._place().walk()
+
     def files(self) -> list[StoredFile]:
-        """Return all files in it and below, sorted by name, but no temporary ones; none where there is no folder."""
-        if self.is_local:
-            found = [path for path in self.path.rglob("*") if path.is_file() and not _is_temporary(path.name)]
-            return sorted(StoredFile(p.relative_to(self.path).as_posix(), p.stat().st_size) for p in found)
-        store, base = self._store()
-        store.invalidate_cache()
-        below = cast("dict[str, dict[str, Any]]", store.find(base, detail=True))
-        return sorted(StoredFile(name.removeprefix(base).lstrip("/"), int(i["size"])) for name, i in below.items())
+        """Return what `walk` yields."""
+        return list(self.walk())
 
     def folders(self) -> list[str]:
-        """Return the names of the folders directly in it, sorted."""
-        return sorted({file.name.split("/", 1)[0] for file in self.files() if "/" in file.name})
+        """Return the names of the folders directly in it, sorted; what lies in them is not looked at."""
+        return self._place().folders()
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""
-        if self.is_local:
-            (self.path / name).unlink(missing_ok=True)
-            return
-        store, base = self._store()
-        if self.exists(name):
-            store.rm_file(f"{base}/{name}")
+        self.delete_many([name])
+
+    def delete_many(self, names: Iterable[str]) -> None:
+        """Remove files, of S3 a thousand in a request; those that are not there are passed over."""
+        self._place().delete_many(names)
 
     def delete_all(self) -> None:
         """Remove the folder and everything in it; nothing happens where there is none."""
-        if self.is_local:
-            shutil.rmtree(self.path, ignore_errors=True)
-            return
-        store, base = self._store()
-        if store.exists(base):
-            store.rm(base, recursive=True)
+        self._place().delete_all()
 
-    def _store(self) -> tuple[AbstractFileSystem, str]:
-        store, base = fsspec.core.url_to_fs(self.url)
-        return store, base.rstrip("/")
+    def abandon_uploads(self) -> int:
+        """Abort the uploads below it that killed processes began; return how many there were.
+
+        They cost storage and no listing shows them. Not while anybody writes there: a running upload would fail.
+        """
+        return self._place().abandon_uploads()
+
+    def _place(self) -> DiskFolder | StoreFolder:
+        return DiskFolder(Path(self.url)) if self.is_local else StoreFolder(self.url)
 
 
-def _is_temporary(name: str) -> bool:
-    return name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
+def _require_readable(url: str) -> None:
+    protocol = url.split("::")[-1].split("://")[0]
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ImportError as error:
+        remedy = "pip install 'progan-hq[s3]'" if protocol in ("s3", "s3a") else "install what it names"
+        raise ConfigError(f"{url}: a package for {protocol}:// is missing ({error}); {remedy}") from error
+    except ValueError as error:
+        raise ConfigError(f"{url}: {error}; give a folder, or a URL such as s3://bucket/run") from error

@@ -1,0 +1,85 @@
+"""What only S3 needs, or can do better than fsspec's common calls do: listing in pages, deleting with every error seen,
+and clearing away uploads that a killed process began.
+
+`store` is an s3fs file system; `call_s3` is its way to any request of the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hqdata.disk_folder import StoredFile
+from hqdata.store_errors import attempt
+
+__all__ = [
+    "DELETED_AT_ONCE",
+    "READ_OPTIONS",
+    "UPLOAD_OPTIONS",
+    "abandon_uploads",
+    "delete_objects",
+    "is_s3",
+    "list_objects",
+]
+
+DELETED_AT_ONCE = 1000
+"""Keys in one request; more are refused."""
+READ_OPTIONS = {"max_concurrency": 1}
+"""One request a file: otherwise s3fs asks for the size first, and may join parts of two versions of a large file."""
+UPLOAD_OPTIONS = {"chunksize": 16 << 20, "max_concurrency": 4}
+"""Parts of 16 MiB, so that an upload holds 64 MiB in memory and may have 160 GB (10,000 parts); s3fs's own default is
+500 MB of memory."""
+
+
+def is_s3(store: Any) -> bool:
+    """Return whether it is a store that speaks S3."""
+    return hasattr(store, "call_s3")
+
+
+def list_objects(store: Any, base: str) -> Iterator[StoredFile]:
+    """Yield the files below `base`, sorted by name, holding one page of a thousand at a time."""
+    bucket, key, _ = store.split_path(base)
+    prefix = f"{key}/" if key else ""
+    more: dict[str, str] = {}
+    while True:
+        arguments = {"Bucket": bucket, "Prefix": prefix} | more
+        page = attempt(lambda asked=arguments: store.call_s3("list_objects_v2", **asked), f"s3://{base}")
+        for item in page.get("Contents", ()):
+            if not item["Key"].endswith("/"):  # what some programs write for an empty folder
+                yield StoredFile(item["Key"].removeprefix(prefix), int(item["Size"]))
+        if not page.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def delete_objects(store: Any, paths: Sequence[str]) -> None:
+    """Remove up to a thousand objects of one bucket; those that are not there are passed over.
+
+    Raises:
+        PermissionError: if one could not be removed; s3fs's own call passes over that.
+    """
+    keys = [store.split_path(path) for path in paths]
+    wanted = {"Objects": [{"Key": key} for _, key, _ in keys], "Quiet": True}
+    errors = store.call_s3("delete_objects", Bucket=keys[0][0], Delete=wanted).get("Errors", ())
+    for error in errors:
+        if error.get("Code") in ("AccessDenied", "AllAccessDisabled"):
+            raise PermissionError(f"{error.get('Key')}: {error.get('Message')}")
+        raise OSError(f"{error.get('Key')}: {error.get('Code')} {error.get('Message')}")
+
+
+def abandon_uploads(store: Any, base: str) -> int:
+    """Abort every unfinished upload below `base`; return how many there were. They cost storage and are in no listing.
+
+    Not while anybody writes there: an upload that goes on would fail.
+    """
+    bucket, key, _ = store.split_path(base)
+    count = 0
+    more: dict[str, str] = {}
+    while True:
+        page = store.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{key}/" if key else "", **more)
+        for upload in page.get("Uploads", ()):
+            store.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            count += 1
+        if not page.get("IsTruncated"):
+            return count
+        more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
