@@ -96,7 +96,7 @@ def slurm_script(folder: Path, command: tuple[str, ...], **options: Any) -> None
     pool = SlurmPool(folder=folder.resolve(), tls=tls, **options)
     scripts = {"workers.sbatch": worker_script(pool)}
     if command:
-        scripts["driver.sbatch"] = driver_script(pool, command)
+        scripts["driver.sbatch"] = driver_script(pool, command, start_in=Path.cwd())
     folder.mkdir(parents=True, exist_ok=True)
     for name, script in scripts.items():
         (folder / name).write_text(script)

@@ -47,7 +47,7 @@ run_workers() {  # SECONDS: until they end by themselves, or their scheduler doe
     local device name=slurm-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}-$SECONDS
     for device in "${devices[@]}"; do
         if [[ $device ]]; then export CUDA_VISIBLE_DEVICES=$device; fi
-        "$python" -m distributed.cli.dask_worker --scheduler-file "$scheduler_file" --name "$name-$device" \\
+        "$python" -m distributed.cli.dask_worker --scheduler-file "$scheduler_file" --name "$name${device:+-$device}" \\
             --nworkers "$processes" --nthreads 1 --memory-limit "$memory_limit" --local-directory "$scratch" \\
             --death-timeout 60 --no-dashboard --lifetime "$1s" --lifetime-stagger "${stagger}s" "${network[@]}" &
     done
@@ -74,10 +74,11 @@ rm -f "$scheduler_file" "$finished"
 "$python" -m distributed.cli.dask_scheduler --scheduler-file "$scheduler_file" --port 0 --no-dashboard \\
     "${network[@]}" &
 scheduler=$!
-trap 'told_at=$SECONDS; kill -TERM "$driver"' TERM
-told_at=
+cd "$start_in" || exit
 "$python" -m pipelines.cli "${command[@]}" --scheduler-file "$scheduler_file" "${tls[@]}" &
 driver=$!
+told_at=
+trap 'told_at=$SECONDS; kill -TERM "$driver"' TERM
 wait "$driver"
 code=$?
 while kill -0 "$driver" 2>/dev/null; do  # a trapped signal ends `wait` early
@@ -179,12 +180,13 @@ def worker_script(pool: SlurmPool) -> str:
     return _script(pool, "hqdata-workers", directives, values) + WORKER_BODY
 
 
-def driver_script(pool: SlurmPool, command: Sequence[str]) -> str:
+def driver_script(pool: SlurmPool, command: Sequence[str], *, start_in: Path) -> str:
     """Return the batch script of a job that runs a scheduler and `hqdata COMMAND...` with it.
 
     Args:
         pool: whose workers do the work; the walltime is for this job too.
         command: the words after `hqdata`, without an option for the cluster.
+        start_in: folder that the command's relative paths start from.
 
     Raises:
         ConfigError: if the command says itself where it runs.
@@ -200,7 +202,9 @@ def driver_script(pool: SlurmPool, command: Sequence[str]) -> str:
         f"--output={pool.folder}/driver-%j.log",
     ]
     values = {"almost_over": walltime_seconds(pool.walltime) - 2 * WARNING_S}
-    arrays = f"command=({shlex.join(words)})\ntls=({shlex.join(_tls_words(pool))})\n"
+    arrays = (
+        f"start_in={shlex.quote(str(start_in))}\ncommand=({shlex.join(words)})\ntls=({shlex.join(_tls_words(pool))})\n"
+    )
     return _script(pool, "hqdata-driver", directives, values) + arrays + DRIVER_BODY
 
 
