@@ -21,9 +21,10 @@ from pipelines.job import Job
 from pipelines.ledger import append_rows, read_rows
 from pipelines.photo_index import PhotoIndex
 from pipelines.rows import ChunkResult, Finding, FoundPhoto, PhotoTask, Score, ScoredFace, face_id
+from pipelines.stopping import BuildStopped
 from pipelines.wanted_faces import finding_of
 
-__all__ = ["FaceState", "Knowledge", "write_quarantine"]
+__all__ = ["FaceState", "Knowledge", "Quarantine"]
 
 NOTHING = -1
 """In a column of file numbers."""
@@ -282,8 +283,25 @@ class Knowledge:
         return None if code == NOTHING else self._files[int(code)]
 
 
-def write_quarantine(job: Job, ref: PhotoRef, reason: str) -> None:
-    """Write down that a photo is left out by every later build too, until `hqdata retry` is asked for it."""
-    append_rows(
-        job.folder("quarantined", job.score_key), [{"photo_id": ref.id, "version": ref.version, "reason": reason}]
-    )
+class Quarantine:
+    """Photos that their workers do not survive, left out by every later build too until `hqdata retry` asks for them.
+
+    Use as a context manager: where the environment turns out to be broken, the photos that this run accused go free.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._folder = job.folder("quarantined", job.score_key)
+        self._written: list[str] = []
+
+    def __enter__(self) -> Quarantine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None and issubclass(kind, BuildStopped):
+            for name in self._written:
+                self._folder.delete(name)
+
+    def add(self, ref: PhotoRef, reason: str) -> None:
+        """Write a photo down."""
+        name = append_rows(self._folder, [{"photo_id": ref.id, "version": ref.version, "reason": reason}])
+        self._written += [name] if name else []

@@ -13,7 +13,7 @@ from pipelines.config import BuildConfig
 from pipelines.dask_map import BuildStopped, Failed, map_bounded
 from pipelines.fitness import Fitness
 from pipelines.job import Job
-from pipelines.knowledge import Knowledge, write_quarantine
+from pipelines.knowledge import Knowledge, Quarantine
 from pipelines.progress import Progress
 from pipelines.rows import ChunkResult, PhotoTask
 from pipelines.stages import score_chunk
@@ -48,11 +48,11 @@ def score_photos(
     def arguments() -> tuple[Job, float]:
         return job, threshold.value if fixed is None else fixed
 
-    with Progress("score", len(numbers), "photos", log=job.run_folder) as progress:
+    with Progress("score", len(numbers), "photos", log=job.run_folder) as progress, Quarantine(job) as quarantine:
         for outcome in map_bounded(client, score_chunk, chunks, arguments=arguments, expected=expected):
             if isinstance(outcome, Failed):
                 ref = outcome.item.ref
-                write_quarantine(job, ref, outcome.reason)
+                quarantine.add(ref, outcome.reason)
                 known.quarantine(ref.id, ref.version, outcome.reason)
                 progress.advance(1, dropped=1)
                 continue

@@ -1,6 +1,8 @@
 """What is left to do follows from the rows, the photos' versions and today's settings."""
 
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hqdata.record import PhotoRef
-from pipelines.config import LandmarksConfig
-from pipelines.knowledge import Knowledge
+from hqdata.sources import Source
+from hqdata.storage import open_folder
+from pipelines.config import BuildConfig, LandmarksConfig
+from pipelines.job import make_job
+from pipelines.knowledge import Knowledge, Quarantine
 from pipelines.rows import FoundFace, FoundPhoto, PhotoTask, Score, ScoredFace
+from pipelines.stopping import BuildStopped, SchedulerLost
 from pipelines.wanted_faces import finding_of
 
 ALL = LandmarksConfig(faces="all", min_face_px=20)
@@ -123,6 +129,17 @@ def test_a_quarantined_photo_is_left_out_with_its_reason_until_it_is_replaced():
     known = knowledge(ref("a", "2"))
     known.quarantine("a", "1", "the worker process died")
     assert len(tasks(known)) == 1
+
+
+@pytest.mark.parametrize("error", [BuildStopped("broken"), SchedulerLost("gone"), KeyboardInterrupt(), None])
+def test_who_was_accused_by_a_broken_environment_goes_free(error: BaseException | None, tmp_path: Path):
+    source = Source(kind="photos", root=str(tmp_path), photos=(ref("a"),))
+    job = make_job(BuildConfig(), source, open_folder(tmp_path / "run"), "cpu")
+    with suppress(BaseException), Quarantine(job) as quarantine:
+        quarantine.add(ref("a"), "the worker process died")
+        if error is not None:
+            raise error
+    assert len(tasks(Knowledge.load(source.photos, job))) == int(isinstance(error, BuildStopped))
 
 
 @given(st.lists(st.sampled_from([0.25, 0.5, 0.75]), max_size=30), st.integers(0, 35))
