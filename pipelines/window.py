@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, cast
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 FUTURES_PER_THREAD = 2
 """One running, one waiting: the scheduler is never idle and never holds a long queue."""
 LOOK_EVERY_S = 1.0
+LOOK_FOR_LOSS_EVERY_S = 0.25
 ANSWER_WITHIN_S = 30.0
 
 
@@ -205,15 +206,45 @@ class Window:
 
     async def _follow(self, key: str, future: DaskFuture) -> None:
         try:
-            answer = await cast("Awaitable[bytes]", self._client.gather(future, asynchronous=True))
-        except (asyncio.CancelledError, CancelledError) as error:
-            self._messages.put(Lost(key, str(error)))
-        except (OSError, TimeoutError) as error:
-            self._messages.put(Lost(key, repr(error)))
-        except Exception as error:
-            self._messages.put(Erred(key, error))
-        else:
-            self._messages.put(Arrived(key, answer))
+            message = await self._outcome(key, future)
+        except (OSError, TimeoutError, AttributeError) as error:
+            message = Lost(key, repr(error))  # the scheduler went away; the client then forgets what it knew of it
+        except asyncio.CancelledError:
+            message = Lost(key, "the connection was closed")
+        self._messages.put(message)
+
+    async def _outcome(self, key: str, future: DaskFuture) -> Message:
+        """Wait for a task and fetch its answer, again and again where the answer is lost with its worker.
+
+        Not `Client.gather`: it fetches five times at once at most, and each of those waits for a minute and more on a
+        worker that died since.
+        """
+        while True:
+            error = await cast("Awaitable[Exception | None]", future.exception())
+            if error is not None:
+                return Erred(key, error)
+            if future.status == "cancelled":
+                return Lost(key, "Dask cancelled it")
+            answer = await self._fetch(key, future)
+            if answer is not None:
+                return Arrived(key, answer)
+
+    async def _fetch(self, key: str, future: DaskFuture) -> bytes | None:
+        """Return the answer of a finished task; None where it is found lost and is on its way to being made again."""
+        scheduler = cast("Any", self._client.scheduler)
+        fetching = asyncio.ensure_future(scheduler.gather(keys=[key]))
+        try:
+            while future.status == "finished" and not fetching.done():
+                await asyncio.wait({fetching}, timeout=LOOK_FOR_LOSS_EVERY_S)
+            if not fetching.done():
+                return None
+            response = fetching.result()
+        finally:
+            fetching.cancel()
+        if response["status"] == "OK":
+            return response["data"][key]
+        await asyncio.sleep(LOOK_FOR_LOSS_EVERY_S)  # the scheduler is about to notice, too
+        return None
 
     async def _retire(self, worker: str) -> None:
         await cast("Awaitable[Any]", self._client.retire_workers([worker], close_workers=True))
