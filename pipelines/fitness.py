@@ -45,6 +45,9 @@ __all__ = [
 ]
 
 ROOMS = ("gan", "hqdata", "metrics", "pipelines")
+"""Our packages, whose names strangers use too."""
+BUILDERS = ("hqdata", "pipelines")
+"""Those that decide bytes: every file of theirs must be the driver's."""
 MODULES = ("torch", "numpy", "scipy", "cv2", "PIL", "pyarrow", "safetensors")
 """Other people's modules that decide pixels or the bytes of shards."""
 CODECS = ("libjpeg_turbo", "webp", "littlecms2")
@@ -59,7 +62,7 @@ class Fitness:
     versions: tuple[tuple[str, str], ...]
     """Of Python and of each module that decides bytes, as imported."""
     rooms: tuple[tuple[str, str], ...]
-    """The sha256 of each of our packages' source files."""
+    """The sha256 of the source files of our packages that decide bytes."""
     paths: tuple[tuple[str, str], ...] = field(compare=False)
     """Where each of our packages was imported from: for messages, since machines differ in it."""
     weights: tuple[tuple[str, str, str], ...]
@@ -87,7 +90,7 @@ def fitness_for(needs: Needs) -> Fitness:
     return Fitness(
         needs=needs,
         versions=versions_here(),
-        rooms=tuple((room, _sources_sha256(room)) for room in ROOMS),
+        rooms=tuple((room, _sources_sha256(room)) for room in BUILDERS),
         paths=paths_here(),
         weights=tuple((purpose, name, _weights_sha256(purpose, name)) for purpose, name in _weights_needed(needs)),
     )
@@ -138,9 +141,21 @@ def versions_here() -> tuple[tuple[str, str], ...]:
 
 
 def paths_here() -> tuple[tuple[str, str], ...]:
-    """Return the file that each of our packages is imported from; empty for one that is not found."""
-    specs = ((room, util.find_spec(room)) for room in ROOMS)
-    return tuple((room, (spec.origin or "") if spec else "") for room, spec in specs)
+    """Return the file or folder that each of our packages is imported from; empty for one that is not found."""
+    return tuple((room, _path_of(room)) for room in ROOMS)
+
+
+def _path_of(room: str) -> str:
+    spec = util.find_spec(room)
+    if spec is None:
+        return ""
+    return spec.origin or next(iter(spec.submodule_search_locations or []), "")
+
+
+def _home_of(room: str) -> Path:
+    """Return the folder on the path that a package lies in; a stranger's may be one file, or have no `__init__.py`."""
+    path = Path(_path_of(room))
+    return path.parents[1] if path.name == "__init__.py" else path.parent
 
 
 def _version(module: str) -> str:
@@ -150,17 +165,13 @@ def _version(module: str) -> str:
         return f"missing ({error})"
 
 
-@functools.lru_cache(maxsize=len(ROOMS))
+@functools.lru_cache(maxsize=len(BUILDERS))
 def _sources_sha256(room: str) -> str:
-    """Return the digest of a package's source files; empty where the package is not found."""
-    path = dict(paths_here())[room]
-    if not path:
-        return ""
     total = hashlib.sha256()
-    folder = Path(path).parent
-    for source in sorted(folder.rglob("*.py")):
-        data = source.read_bytes()
-        total.update(f"{source.relative_to(folder).as_posix()} {len(data)}\n".encode())
+    folder = _home_of(room) / room
+    for path in sorted(folder.rglob("*.py")):
+        data = path.read_bytes()
+        total.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode())
         total.update(data)
     return total.hexdigest()
 
@@ -209,21 +220,22 @@ def _version_faults(expected: Fitness) -> Iterator[str]:
 
 
 def _room_faults(expected: Fitness) -> Iterator[str]:
-    found, driver = dict(paths_here()), dict(expected.paths)
-    for room, digest in expected.rooms:
-        if not found[room]:
+    ours = _home_of("pipelines")
+    for room in ROOMS:
+        if not _path_of(room):
             yield f"{room} cannot be imported; install progan-hq as on the driver's machine"
-        elif _sources_sha256(room) != digest:
-            yield f"{room} is imported from {found[room]}, {_whose_code(room)} ({driver[room]} for the driver)"
+        elif (home := _home_of(room)) != ours:
+            yield f"{room} is a stranger's, {_path_of(room)}, and hides ours in {ours}; take {home} off the path"
+    driver = dict(expected.paths)
+    for room, digest in expected.rooms:
+        if _home_of(room) == ours and _sources_sha256(room) != digest:
+            yield f"{room} in {ours} {_other_than(ours, driver[room])}"
 
 
-def _whose_code(room: str) -> str:
-    """Tell a stranger's package of the same name, which lies apart from ours, from another version of ours."""
-    folders = {name: Path(path).parents[1] for name, path in paths_here() if path}
-    ours = folders["pipelines"]
-    if folders[room] != ours:
-        return f"which hides ours in {ours}; take {folders[room]} off the path or uninstall what is there"
-    return "which is other code than the driver's; install the same version of progan-hq"
+def _other_than(ours: Path, driver: str) -> str:
+    if ours == Path(driver).parents[1]:
+        return "has other files than when the driver began; start again, with the same files on all machines"
+    return f"is other code than the driver's {driver}; install the same version of progan-hq"
 
 
 def _weights_faults(expected: Fitness) -> Iterator[str]:
