@@ -14,6 +14,8 @@ Item = TypeVar("Item")
 
 MOST_SPARED = 2
 """So often a list is not blamed for the death of a worker on which another list is known to have run."""
+MOST_SINGLES = 64
+"""A list no longer than this is cut into single items: an item's task costs milliseconds, a worker's death seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -21,9 +23,12 @@ class Chunk(Generic[Item]):
     """A list of items that one task works on."""
 
     items: list[Item]
+    deaths: int = 0
+    """Workers that died while it, or the list that it was cut from, may have run there."""
     alone: bool = False
     """Whether nothing else is in flight beside it."""
     spared: int = 0
+    """How often it had an alibi for a worker's death."""
     lost: int = 0
     """How often its answer was lost, by no fault of its own as far as anybody knows."""
 
@@ -31,10 +36,10 @@ class Chunk(Generic[Item]):
 class Backlog(Generic[Item]):
     """Lists to hand out.
 
-    A list that fails is cut into about as many parts as each part is long, so that a deadly item among 1000 costs four
-    workers' lives: the list's, the part's, the item's own, and one more when nothing else is in flight. That last one
-    is the proof. An item whose worker died may only have been queued behind the guilty one, or had bad luck: it is a
-    suspect. Suspects come last and one at a time.
+    A list that fails is cut into single items, or a long one into about as many parts as each part is long. An item
+    whose worker died may have had bad luck, or only have waited there behind the guilty one. Where that cannot be told
+    it becomes a suspect: suspects come last and one at a time, with nothing else in flight, so that the next death has
+    one possible cause.
     """
 
     def __init__(self, source: Iterator[list[Item]], *, most_suspects: int) -> None:
@@ -62,10 +67,10 @@ class Backlog(Generic[Item]):
         self._again.append(chunk)
 
     def cut(self, chunk: Chunk[Item]) -> int:
-        """Hand out the list's parts instead; return how many they are."""
-        size = math.isqrt(len(chunk.items))
+        """Hand out the list's parts instead of it; return how many they are."""
+        size = 1 if len(chunk.items) <= MOST_SINGLES else math.isqrt(len(chunk.items))
         starts = range(0, len(chunk.items), size)
-        self._again.extend(Chunk(chunk.items[start : start + size]) for start in starts)
+        self._again.extend(Chunk(chunk.items[start : start + size], deaths=chunk.deaths) for start in starts)
         return len(starts)
 
     def suspect(self, chunk: Chunk[Item]) -> None:

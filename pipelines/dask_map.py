@@ -39,6 +39,8 @@ Result = TypeVar("Result")
 
 MOST_LOST = 10
 """So often a list's answer may be lost before that is no accident."""
+DEATHS_FOR_A_PROOF = 3
+"""An item is given up at the third death that it, or the list it was cut from, may have caused: machines die too."""
 GRAPH_ERROR = "Error during deserialization of the task graph"
 DIED = "the worker process died; a crash, a kill, or too little memory"
 
@@ -49,6 +51,8 @@ class Done(Generic[Item, Result]):
 
     items: list[Item]
     result: Result
+    seconds: float = 0.0
+    """How long the function ran on its worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +225,7 @@ class _Map(Generic[Item, Result]):
             self._flight.land(chunk)
             self._stragglers.finished(answer.seconds)
             self._breaker.success(len(chunk.items))
-            return Done(chunk.items, answer.result)
+            return Done(chunk.items, answer.result, answer.seconds)
         logger.debug("%s on %s: %s\n%s", attempt.key, answer.worker, fault.reason, fault.trace)
         if fault.kind == "environment":
             raise BuildStopped(fault.reason)
@@ -256,17 +260,22 @@ class _Map(Generic[Item, Result]):
 
     def _died(self, attempt: Attempt[Item], worker: str) -> Failed[Item] | None:
         chunk = attempt.chunk
-        blamed = self._flight.is_blamed(attempt, worker)
+        evidence = self._flight.evidence(attempt, worker)
         if not self._flight.drop(attempt):
             return None  # its copy goes on
-        if not blamed:
+        if evidence == "alibi":
             self._backlog.try_again(chunk)
             return None
-        if len(chunk.items) == 1 and not chunk.alone:
-            self._breaker.failure(DIED, len(self._window.workers))
+        chunk.deaths += 1
+        proved = chunk.alone or (evidence == "proof" and chunk.deaths >= DEATHS_FOR_A_PROOF)
+        if len(chunk.items) > 1 or proved:
+            return self._failed(chunk, DIED)
+        self._breaker.failure(DIED, len(self._window.workers))
+        if chunk.deaths < DEATHS_FOR_A_PROOF:
+            self._backlog.try_again(chunk)
+        else:
             self._backlog.suspect(chunk)
-            return None
-        return self._failed(chunk, DIED)
+        return None
 
     def _lost(self, key: str, reason: str) -> None:
         attempt = self._flight.get(key)

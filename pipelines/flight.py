@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from distributed import Future
 
 from pipelines.backlog import MOST_SPARED, Chunk
 
-__all__ = ["Attempt", "Flight"]
+__all__ = ["Attempt", "Evidence", "Flight"]
 
 Item = TypeVar("Item")
+
+Evidence = Literal["alibi", "suspicion", "proof"]
+"""Of a task beside a dead worker: it was not running, it may have been, or it ran there and nothing else did."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,17 +91,17 @@ class Flight(Generic[Item]):
             if len(attempts) == 1:
                 yield attempts[0]
 
-    def is_blamed(self, attempt: Attempt[Item], worker: str) -> bool:
-        """Return whether a task may have killed the worker that died with it.
+    def evidence(self, attempt: Attempt[Item], worker: str) -> Evidence:
+        """Return what is known of a task's part in the death of a worker that died with it.
 
-        It may not if it is not known to have begun there, while another is. What began in a worker's last moments is
+        It has none if it is not known to have begun there, while another is. What began in a worker's last moments is
         not known, so a list is spared only so often.
         """
         ran = self._ran_at_death.setdefault(worker, frozenset(self._keys_begun_on(worker)))
-        if not ran or attempt.key in ran or attempt.chunk.spared >= MOST_SPARED:
-            return True
+        if attempt.key in ran or not ran or attempt.chunk.spared >= MOST_SPARED:
+            return "proof" if ran == {attempt.key} else "suspicion"
         attempt.chunk.spared += 1
-        return False
+        return "alibi"
 
     def _keys_begun_on(self, worker: str) -> Iterable[str]:
         return (
