@@ -9,8 +9,9 @@ import importlib.util
 import logging
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from typing import Any, Generic, TypeVar, cast
 
 from distributed import Client, Future, KilledWorker, wait
@@ -23,6 +24,7 @@ Answer = TypeVar("Answer")
 
 ANSWER_S = 600.0
 """The first task imports torch, which takes minutes where a thousand workers read it from one file server."""
+GONE = "left before it answered"
 REMINDER_S = 30.0
 """After so long without an answer the driver says whom it waits for."""
 
@@ -55,21 +57,12 @@ def ask_workers(
         timeout_s: how long to wait for the last worker.
     """
     answers: Answers[Answer] = Answers()
-    asking = pickle.dumps((question, arguments))
-    asked = {
-        client.submit(answer, asking, workers=[address], pure=False, retries=0): address
-        for address in worker_addresses(client)
-    }
-    start = reminded = time.monotonic()
-    try:
-        while asked and time.monotonic() - start < timeout_s:
-            _collect(client, asked, answers)
-            if asked and time.monotonic() - reminded > REMINDER_S:
-                reminded = time.monotonic()
-                logger.info("still waiting for %d workers, such as %s", len(asked), next(iter(asked.values())))
-        answers.silent.update(dict.fromkeys(asked.values(), f"no answer within {timeout_s:g} s"))
-    finally:
-        client.cancel(list(asked), force=True)
+    deadline = time.monotonic() + timeout_s
+    # a worker that cannot import what a task is made of dies of receiving it, without a word; this is Python's own
+    has_ours = _each(client, worker_addresses(client), answers, deadline, importlib.import_module, __name__)
+    able = [address for address, _ in has_ours]
+    for address, future in _each(client, able, answers, deadline, answer, pickle.dumps((question, arguments))):
+        answers.given[address] = pickle.loads(cast("bytes", future.result()))
     return answers
 
 
@@ -79,23 +72,46 @@ def answer(asking: bytes) -> bytes:
     return pickle.dumps(question(*arguments))
 
 
-def _collect(client: Client, asked: dict[Future, str], answers: Answers[Any]) -> None:
-    """Take the answers that are there; wait a moment where there is none."""
+def _each(
+    client: Client,
+    addresses: Iterable[str],
+    answers: Answers[Any],
+    deadline: float,
+    function: Callable[..., Any],
+    *arguments: Any,
+) -> Iterator[tuple[str, Future]]:
+    """Yield each worker that ran the function, with the finished future; note down the others in `answers`."""
+    asked = {
+        client.submit(function, *arguments, workers=[address], pure=False, retries=0): address for address in addresses
+    }
+    reminded = time.monotonic()
     try:
-        done = cast("Any", wait(list(asked), timeout=1.0, return_when="FIRST_COMPLETED")).done
+        while asked and time.monotonic() < deadline:
+            for future in _done(client, asked, answers):
+                address = asked.pop(future)
+                if future.status == "finished":
+                    yield address, future
+                elif future.status == "error":
+                    answers.failed[address] = _why(client, address, cast("BaseException", future.exception()))
+                else:
+                    answers.silent[address] = GONE
+            if asked and time.monotonic() - reminded > REMINDER_S:
+                reminded = time.monotonic()
+                logger.info("still waiting for %d workers, such as %s", len(asked), next(iter(asked.values())))
+        answers.silent.update(dict.fromkeys(asked.values(), "did not answer in time"))
+    finally:
+        client.cancel(list(asked), force=True)
+
+
+def _done(client: Client, asked: dict[Future, str], answers: Answers[Any]) -> Iterable[Future]:
+    """Return what is done; where nothing is for a second, give up the workers that left."""
+    try:
+        return cast("Any", wait(list(asked), timeout=1.0, return_when="FIRST_COMPLETED")).done
     except TimeoutError:
         present = set(worker_addresses(client))
         for future in [future for future, address in asked.items() if address not in present]:
-            answers.silent[asked.pop(future)] = "left before it answered"
-        return
-    for future in done:
-        address = asked.pop(future)
-        if future.status == "finished":
-            answers.given[address] = pickle.loads(cast("bytes", future.result()))
-        elif future.status == "error":
-            answers.failed[address] = _why(client, address, cast("BaseException", future.exception()))
-        else:
-            answers.silent[address] = "left before it answered"
+            answers.silent[asked.pop(future)] = GONE
+        return ()
 
 
 def _why(client: Client, address: str, error: BaseException) -> str:
@@ -110,7 +126,7 @@ def _imported_from(client: Client, address: str) -> str:
     """Say which packages of ours that worker finds; asked with Python's own function, which any worker knows."""
     places = []
     for room in ("hqdata", "pipelines"):
-        answer = cast("dict[str, Any]", client.run(importlib.util.find_spec, room, workers=[address]))
-        (spec,) = answer.values()
-        places.append(f"{room} is {spec.origin}" if spec else f"there is no {room}")
+        found = cast("dict[str, Any]", client.run(importlib.util.find_spec, room, workers=[address], on_error="return"))
+        spec = found.get(address)
+        places.append(f"{room} is {spec.origin}" if isinstance(spec, ModuleSpec) else f"there is no {room}")
     return f" ({', '.join(places)})"
