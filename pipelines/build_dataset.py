@@ -27,7 +27,9 @@ from hqdata.sources import Source, open_source
 from hqdata.storage import Folder, open_folder, scratch_folder
 from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.config import BuildConfig
+from pipelines.crew import describe_crew
 from pipelines.dask_map import stop_if_systemic
+from pipelines.dask_report import watched
 from pipelines.face_rows import ChosenFaces
 from pipelines.job import Job, check_weights, crop_name, list_photos, make_job
 from pipelines.knowledge import Knowledge
@@ -46,10 +48,12 @@ from pipelines.run_folder import (
 )
 from pipelines.run_lock import locked
 from pipelines.score_phase import score_photos
+from pipelines.select_phase import require_answerable, select
+from pipelines.spending import keep_spending
 from pipelines.stats import BuildSummary, Stats
 from pipelines.tables import DROPPED_PATH, write_rated, write_selected
 
-__all__ = ["build_dataset", "choose_device", "open_configured_source", "select", "settled_device"]
+__all__ = ["build_dataset", "choose_device", "open_configured_source", "settled_device"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +80,7 @@ def build_dataset(
     choice = (cluster or ClusterChoice()).with_workers(config.run.workers)
     source = open_configured_source(config)
     require_apart(source, folder)
+    require_answerable(config, source)
     require_usable(folder)
     check_weights(config)
     with _stopping_for_the_disk(), locked(folder, steal=steal_lock), ExitStack() as stack:
@@ -99,6 +104,7 @@ def build_dataset(
         report.stop_if_unfit()
         for warning in (*report.warnings, *hardware_changes(report, before, description["keys"])):
             logger.warning("%s", warning)
+        stats.enlist(describe_crew(choice, client(), report))
         begin_run(folder, description | {"hardware": hardware_record(report, before, description["keys"])})
         return _Build(config, folder, source, job, known, stats, report.expected).run(client())
 
@@ -125,19 +131,28 @@ class _Build:
     """Of every worker, those that come later too."""
 
     def run(self, client: Client) -> BuildSummary:
+        try:
+            with watched(client, self.folder, wanted=self.config.run.performance_report):
+                plan, chosen = self._compute(client)
+        finally:
+            keep_spending(self.folder, self.job.score_key, self.stats.spending)
+        self._finish(plan, chosen)
+        return self.stats.summary(self.known, chosen)
+
+    def _compute(self, client: Client) -> tuple[PackPlan, Int64[np.ndarray, " k"]]:
+        """Do everything that needs workers."""
         score_photos(client, self.known, self.job, self.config, self.stats, expected=self.expected)
         write_rated(self.folder, self.known, self.job, self.source.attribute_names)
         chosen = select(self.known, self.config, self.folder)
         write_selected(self.folder, self.known, chosen)
-        _evict(self.job, keep={self.known.face_id(row) for row in chosen.tolist()})
+        self.stats.uncached_crops = _evict(self.job, keep={self.known.face_id(row) for row in chosen.tolist()})
         if not len(chosen):
             logger.warning("none of %d photos gave a usable face; %s says why", len(self.known.photos), DROPPED_PATH)
         with ChosenFaces(self.known, self.job, chosen) as faces:
             plan = plan_shards(faces, self.job, self.source, self.config.pack.rows_per_shard)
             pack_missing(client, plan, faces, self.job, self.stats, expected=self.expected)
         write_contact_sheet(client, self.folder, self.known, chosen, self.job)
-        self._finish(plan, chosen)
-        return self.stats.summary(self.known, chosen)
+        return plan, chosen
 
     def _finish(self, plan: PackPlan, chosen: Int64[np.ndarray, " k"]) -> None:
         """Commit: index, no stale files, and the manifest as the last file of all."""
@@ -181,11 +196,6 @@ def _scratch(run: Folder) -> Path:
     return run.path / WORK_FOLDER / "dask" if run.is_local else scratch_folder() / "hqdata-dask"
 
 
-def select(known: Knowledge, config: BuildConfig, run: Folder) -> Int64[np.ndarray, " k"]:
-    """Return the rows of the best faces, best first; ties by id."""
-    return known.best(config.select.count)
-
-
 @contextmanager
 def _stopping_for_the_disk() -> Iterator[None]:
     """Turn a full or read-only disk that the driver meets into the error that a worker gives for it."""
@@ -196,15 +206,15 @@ def _stopping_for_the_disk() -> Iterator[None]:
         raise
 
 
-def _evict(job: Job, keep: set[str]) -> None:
-    """Remove cached crops that were not chosen, and those of other settings."""
+def _evict(job: Job, keep: set[str]) -> int:
+    """Remove cached crops that were not chosen, and those of other settings; return how many of `keep` are missing."""
     crops = job.run_folder / WORK_FOLDER / "crops"
     for name in crops.folders():
         if name != job.score_key:
             (crops / name).delete_all()
-    if job.cache == "all":
-        return
     wanted = {crop_name(face) for face in keep}
-    for file in job.crops.files():
-        if file.name not in wanted:
-            job.crops.delete(file.name)
+    cached = {file.name for file in job.crops.files()}
+    if job.cache != "all":
+        for name in cached - wanted:
+            job.crops.delete(name)
+    return len(wanted - cached)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hqdata.settings import ConfigError, load_settings, settings_from_dict
+from pipelines.where import parse_condition
 
 __all__ = [
     "AlignConfig",
@@ -93,6 +94,8 @@ class SelectConfig:
 
     count: int = 30_000
     """The best this many; all of them when there are fewer."""
+    where: str = ""
+    """A condition on the columns of scores.parquet, such as `score > 20 and Male == 1`; empty allows every face."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,10 @@ class RunConfig:
     """Which crops are kept in RUN/work: those that may be chosen, none (each chosen face is rendered twice), or all."""
     keep_cache: bool = True
     """Keep the chosen crops in RUN/work, so that another count or shard size need not render them again."""
+    quarantine_limit: float = 0.001
+    """Share of the photos, 0..1, that may be quarantined or fail by no fault of theirs before `hqdata` exits with 3."""
+    performance_report: bool = False
+    """Write Dask's own report of every task to RUN/report/dask.html; needs bokeh, the extra `[dashboard]`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +153,12 @@ class BuildConfig:
             ("run.workers", self.run.workers, 0),
             ("run.chunk_photos", self.run.chunk_photos, 1),
             ("run.pilot_photos", self.run.pilot_photos, 0),
+            ("run.quarantine_limit", self.run.quarantine_limit, 0),
         ):
             if not least <= value < math.inf:
                 raise ConfigError(f"{name} must be at least {least} and finite, got {value}")
+        if self.select.where:
+            parse_condition(self.select.where)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return the settings as nested plain values, as run.json stores them."""

@@ -103,7 +103,7 @@ def pack_missing(
             if isinstance(outcome, Failed):
                 raise BuildStopped(f"shard {outcome.item.shard} cannot be written: {outcome.reason}")
             plan.done[outcome.result.shard] = outcome.result
-            stats.newly_packed_shards += 1
+            stats.add_shard(len(plan.shards[outcome.result.shard]), outcome.seconds)
             progress.advance(1)
 
 

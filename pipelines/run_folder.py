@@ -152,8 +152,10 @@ def settings_changed(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -
 
 
 def _config_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A setting that the earlier build did not know yet had its default."""
+    defaults = BuildConfig().to_dict()
     sections = [name for name in now["config"] if name not in FOREIGN_TO_RESULT]
-    pairs = [(_at(before, ("config", name)), _at(now, ("config", name)), name) for name in sections]
+    pairs = [({**defaults[name], **_at(before, ("config", name))}, now["config"][name], name) for name in sections]
     return [line for old, new, name in pairs for line in _differences(old, new, name)]
 
 

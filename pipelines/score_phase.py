@@ -58,7 +58,7 @@ def score_photos(
                 continue
             result = outcome.result
             known.add_result(result)
-            stats.add_result(len(outcome.items), result)
+            stats.add_chunk(len(outcome.items), result, outcome.seconds)
             threshold.add(len(outcome.items), [face.score for face in result.scored if face.score is not None])
             breaker.add(result, len(outcome.items))
             progress.advance(len(outcome.items), dropped=sum(1 for photo in result.found if photo.stage))

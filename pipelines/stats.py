@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,9 @@ from jaxtyping import Int64
 
 from pipelines.knowledge import Knowledge
 from pipelines.rows import ChunkResult
+from pipelines.spending import Spending
 
-__all__ = ["BuildSummary", "Stats"]
+__all__ = ["BuildSummary", "Stats", "num_quarantined"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,15 @@ class BuildSummary:
     dropped: int
     newly_scored_photos: int
     newly_packed_shards: int
+    quarantined: int
+    """Photos that their workers did not survive, now or in an earlier build."""
+    failed: int
+    """Photos that failed by no fault of theirs; the same command tries them again."""
     seconds: float
+
+    def is_within(self, limit: float) -> bool:
+        """Return whether no more than this share of the photos was quarantined or failed."""
+        return self.quarantined + self.failed <= limit * self.photos
 
 
 @dataclass(slots=True)
@@ -36,16 +44,33 @@ class Stats:
 
     newly_scored_photos: int = 0
     newly_packed_shards: int = 0
+    chunks: int = 0
+    failed_photos: int = 0
     cached_crops: int = 0
-    cpu_seconds: Counter[str] = field(default_factory=Counter)
-    """By step of a task, over all workers."""
+    uncached_crops: int | None = None
+    """Chosen crops that the cache lacked when packing began."""
+    crew: Mapping[str, Any] = field(default_factory=dict)
+    """Who worked: see `pipelines.crew`."""
+    spending: Spending = field(default_factory=Spending)
     start: float = field(default_factory=time.monotonic)
 
-    def add_result(self, photos: int, result: ChunkResult) -> None:
-        """Count one task."""
+    def enlist(self, crew: Mapping[str, Any]) -> None:
+        """Take in who works: see `pipelines.crew`."""
+        self.crew = crew
+        self.spending.threads = crew["threads"]
+
+    def add_chunk(self, photos: int, result: ChunkResult, seconds: float) -> None:
+        """Count a task that found and scored faces, and ran for so long."""
         self.newly_scored_photos += photos
+        self.chunks += 1
+        self.failed_photos += len(result.to_retry)
         self.cached_crops += result.cached
-        self.cpu_seconds.update(result.seconds)
+        self.spending.add_chunk(photos, len(result.found), result.seconds, seconds)
+
+    def add_shard(self, faces: int, seconds: float) -> None:
+        """Count a task that packed a shard, and ran for so long."""
+        self.newly_packed_shards += 1
+        self.spending.add_shard(faces, seconds)
 
     def summary(self, known: Knowledge, chosen: Int64[np.ndarray, " k"]) -> BuildSummary:
         """Return the counts so far."""
@@ -56,6 +81,8 @@ class Stats:
             dropped=known.num_dropped_by_reason().total(),
             newly_scored_photos=self.newly_scored_photos,
             newly_packed_shards=self.newly_packed_shards,
+            quarantined=num_quarantined(known),
+            failed=self.failed_photos,
             seconds=time.monotonic() - self.start,
         )
 
@@ -69,20 +96,34 @@ class Stats:
                 "faces": summary.faces,
                 "selected": summary.selected,
                 "dropped": summary.dropped,
+                "quarantined": summary.quarantined,
                 "dropped_by_reason": dict(sorted(reasons.items())),
                 "upscaled": known.count_of("upscaled", chosen),
                 "padded": known.count_of("padded", chosen),
             },
             "this_build": {
                 "scored_photos": summary.newly_scored_photos,
+                "chunks": self.chunks,
+                "failed_photos": summary.failed,
                 "packed_shards": summary.newly_packed_shards,
                 "cached_crops": self.cached_crops,
+                "uncached_crops": self.uncached_crops,
                 "seconds": round(summary.seconds, 3),
                 "photos_per_second": round(summary.newly_scored_photos / summary.seconds, 4),
-                "cpu_seconds": _rounded(self.cpu_seconds),
+                "cpu_seconds": _rounded(self.spending.cpu_seconds),
+                "worker_seconds": {
+                    "score": round(self.spending.score_seconds, 3),
+                    "pack": round(self.spending.pack_seconds, 3),
+                },
+                "cluster": dict(self.crew),
             },
             "score_of_the_last_selected": known.score_of(int(chosen[-1])) if len(chosen) else None,
         }
+
+
+def num_quarantined(known: Knowledge) -> int:
+    """Return how many photos are left out because their workers did not survive them."""
+    return sum(count for (stage, _), count in known.num_dropped_by_reason().items() if stage == "worker")
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

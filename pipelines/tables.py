@@ -19,7 +19,15 @@ from pipelines.face_rows import FaceRows
 from pipelines.job import Job
 from pipelines.knowledge import Knowledge
 
-__all__ = ["DROPPED_PATH", "SCORES_PATH", "SCORE_PARTS", "SELECTED_PATH", "write_rated", "write_selected"]
+__all__ = [
+    "DROPPED_PATH",
+    "SCORES_PATH",
+    "SCORE_PARTS",
+    "SELECTED_PATH",
+    "scores_schema",
+    "write_rated",
+    "write_selected",
+]
 
 SCORES_PATH = "scores.parquet"
 SELECTED_PATH = "selected.parquet"
@@ -40,7 +48,7 @@ def write_rated(run: Folder, known: Knowledge, job: Job, columns: Mapping[str, t
         job: whose ledger has the rest.
         columns: names and types of the source's attributes.
     """
-    _write(run, SCORES_PATH, _score_rows(known, FaceRows(known, job)), _scores_schema(columns))
+    _write(run, SCORES_PATH, _score_rows(known, FaceRows(known, job)), scores_schema(columns))
     _write(run, DROPPED_PATH, map(_dropped_row, known.dropped()), _dropped_schema())
 
 
@@ -55,7 +63,8 @@ def write_selected(run: Folder, known: Knowledge, chosen: Int64[np.ndarray, " k"
     )
 
 
-def _scores_schema(columns: Mapping[str, type]) -> pa.Schema:
+def scores_schema(columns: Mapping[str, type]) -> pa.Schema:
+    """Return the columns of scores.parquet for a source with these attributes."""
     return pa.schema(
         [
             ("id", pa.string()),
