@@ -28,7 +28,7 @@ from pipelines.patience import Patience
 from pipelines.stopping import BuildStopped, SchedulerLost, stop_if_systemic
 from pipelines.stragglers import Stragglers
 from pipelines.window import FUTURES_PER_THREAD, Arrived, Began, Ended, Erred, Lost, Message, Seen, Window
-from pipelines.worker_task import Answer, Call, in_one_line, run_task
+from pipelines.worker_task import Answer, Call, Letter, in_one_line, run_task
 
 __all__ = ["BuildStopped", "Done", "Failed", "SchedulerLost", "map_bounded", "stop_if_systemic"]
 
@@ -173,9 +173,8 @@ class _Map(Generic[Item, Result]):
         key = next(self._keys)
         call = Call(function=self._function, items=chunk.items, arguments=self._arguments(), expected=self._expected)
         future = self._client.submit(
-            run_task,
-            key,
-            dumps(call),
+            pickle.loads,
+            pickle.dumps(Letter(key, dumps(call))),
             key=key,
             pure=False,
             retries=0,
@@ -252,7 +251,7 @@ class _Map(Generic[Item, Result]):
         if GRAPH_ERROR in str(error):
             raise BuildStopped(
                 f"the scheduler at {self._address()} cannot unpack a task ({in_one_line(error.__cause__ or error)});"
-                " install progan-hq and its dependencies there, as for the workers, and run the same command to go on"
+                " install the same progan-hq there as for the driver, and run the same command to go on"
             ) from error
         self._send_strangers_home(error)
         self._resubmit(attempt)

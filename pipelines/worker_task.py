@@ -1,8 +1,9 @@
 """What runs on a worker around every task: is this machine fit, when did it begin, and what went wrong where.
 
-The scheduler unpickles whatever a task is made of. So a task is this one function and bytes, which need neither torch
-nor the task's own modules there, and a failure is a value too: the scheduler would keep an exception's traceback alive
-(distributed#8790), and the exception would not say whose it was.
+A scheduler, and a worker that receives a task, unpickle whatever the task is made of; the one then refuses it and the
+other dies of it, if a package is missing there. So a task is bytes for Python's own `pickle.loads`, and what a machine
+lacks becomes an ordinary error. A failure of the work itself is a value: the scheduler would keep an exception's
+traceback alive (distributed#8790), and the exception would not say whose it was.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from distributed import get_worker
 
 from pipelines.stopping import BuildStopped, stop_if_systemic
 
-__all__ = ["TOPIC", "Answer", "Call", "Fault", "run_task"]
+__all__ = ["TOPIC", "Answer", "Call", "Fault", "Letter", "in_one_line", "run_task"]
 
 TOPIC = "hqdata-tasks"
 """Dask's events of this name say which task began where: [key, address of the worker, "began" or "ended"]."""
@@ -39,6 +40,18 @@ class Call:
     arguments: tuple[Any, ...]
     expected: Any
     """The Fitness that the worker must have; None where any worker will do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Runs a pickled Call when it is unpickled itself: `pickle.loads` of a pickled Letter is the Call's Answer."""
+
+    key: str
+    call: bytes
+
+    def __reduce__(self) -> tuple[Callable[..., bytes], tuple[str, bytes]]:
+        """Name what unpickling has to do."""
+        return run_task, (self.key, self.call)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
