@@ -8,7 +8,7 @@ DEMO := demo
 # builds and tests run a process on each core; more threads than that make everything slower
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup demo test check format bench clean
+.PHONY: setup demo test test-cluster check format bench clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -q -m "not cluster"
+
+# starts a SLURM of its own, of Debian's packages slurm-wlm and munge
+test-cluster: setup
+	$(BIN)/pytest -q -m cluster
 
 check: setup
 	$(BIN)/ruff check .
