@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -26,7 +27,7 @@ from pipelines.ledger import fingerprint
 from pipelines.progress import Progress
 from pipelines.rows import PackRow, to_dict
 from pipelines.stages import pack_shard
-from pipelines.stats import Stats
+from pipelines.stats import Stats, tally
 from pipelines.tables import SCORE_PARTS
 
 __all__ = ["PackPlan", "pack_missing", "plan_shards"]
@@ -92,7 +93,8 @@ def pack_missing(
         BuildStopped: if a shard cannot be written; the others stay.
     """
     _forget_other_packs(job, plan.key)
-    with Progress("pack", plan.num_missing(), "shards", log=job.run_folder) as progress:
+    details = functools.partial(tally, chosen.known)
+    with Progress("pack", plan.num_missing(), "shards", log=job.run_folder, details=details) as progress:
         for outcome in map_bounded(
             client,
             _pack_one,

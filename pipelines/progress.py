@@ -9,8 +9,10 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -33,10 +35,20 @@ class Progress:
         total: items to do.
         unit: what an item is.
         log: the run folder; None writes no file.
+        details: asked for what else a line of the file tells, at most every ten seconds.
     """
 
-    def __init__(self, label: str, total: int, unit: str, *, log: Folder | None = None) -> None:
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        unit: str,
+        *,
+        log: Folder | None = None,
+        details: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         self._log = log
+        self._details = details
         self._label = label
         self._total = total
         self._unit = unit
@@ -47,6 +59,7 @@ class Progress:
         self._bar = tqdm(total=total, desc=label, unit=unit, disable=not sys.stderr.isatty())
 
     def __enter__(self) -> Progress:
+        self._write()
         return self
 
     def __exit__(
@@ -77,7 +90,7 @@ class Progress:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             numbers = {"phase": self._label, "unit": self._unit, "done": self._done, "total": self._total}
             timing = {"dropped": self._dropped, "seconds": round(time.monotonic() - self._start, 1), "at": now}
-            line = (json.dumps(numbers | timing) + "\n").encode()
+            line = (json.dumps(numbers | timing | dict(self._details())) + "\n").encode()
             if self._log.is_local:
                 with (self._log.path / PROGRESS_PATH).open("ab") as file:
                     file.write(line)

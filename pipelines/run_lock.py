@@ -31,7 +31,7 @@ from hqdata.shards.format import WORK_FOLDER
 from hqdata.storage import Folder
 from pipelines.stopping import BuildStopped
 
-__all__ = ["BEAT_S", "LOCK_PATH", "STALE_S", "HeldLock", "LockLost", "locked"]
+__all__ = ["BEAT_S", "LOCK_PATH", "STALE_S", "HeldLock", "Holder", "LockLost", "holder_of", "locked"]
 
 LOCK_PATH = f"{WORK_FOLDER}/lock.json"
 SYSTEM_LOCK_PATH = f"{WORK_FOLDER}/lock"
@@ -155,6 +155,12 @@ def locked(
     finally:
         if system_lock is not None:
             os.close(system_lock)
+
+
+def holder_of(folder: Folder, *, stale_s: float = STALE_S) -> Holder | None:
+    """Return who builds in a run right now, touching nothing; None where nobody does, or the holder is gone."""
+    other = _read(folder)
+    return None if other is None or _is_gone(other, stale_s) else other
 
 
 def _lock_of_the_system(folder: Folder, steal: bool) -> int | None:

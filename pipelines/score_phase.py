@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ from pipelines.knowledge import Knowledge, Quarantine
 from pipelines.progress import Progress
 from pipelines.rows import ChunkResult, PhotoTask
 from pipelines.stages import score_chunk
-from pipelines.stats import Stats
+from pipelines.stats import Stats, tally
 from pipelines.threshold import CacheThreshold
 
 __all__ = ["score_photos"]
@@ -48,7 +49,11 @@ def score_photos(
     def arguments() -> tuple[Job, float]:
         return job, threshold.value if fixed is None else fixed
 
-    with Progress("score", len(numbers), "photos", log=job.run_folder) as progress, Quarantine(job) as quarantine:
+    details = functools.partial(tally, known)
+    with (
+        Progress("score", len(numbers), "photos", log=job.run_folder, details=details) as progress,
+        Quarantine(job) as quarantine,
+    ):
         for outcome in map_bounded(client, score_chunk, chunks, arguments=arguments, expected=expected):
             if isinstance(outcome, Failed):
                 ref = outcome.item.ref

@@ -14,7 +14,10 @@ from pipelines.knowledge import Knowledge
 from pipelines.rows import ChunkResult
 from pipelines.spending import Spending
 
-__all__ = ["BuildSummary", "Stats", "num_quarantined"]
+__all__ = ["BuildSummary", "Stats", "tally"]
+
+REASONS_TOLD = 20
+"""The most frequent ones; some name a size or a position and so are as many as photos."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ class Stats:
             dropped=known.num_dropped_by_reason().total(),
             newly_scored_photos=self.newly_scored_photos,
             newly_packed_shards=self.newly_packed_shards,
-            quarantined=num_quarantined(known),
+            quarantined=_num_quarantined(known),
             failed=self.failed_photos,
             seconds=time.monotonic() - self.start,
         )
@@ -121,8 +124,21 @@ class Stats:
         }
 
 
-def num_quarantined(known: Knowledge) -> int:
-    """Return how many photos are left out because their workers did not survive them."""
+def tally(known: Knowledge) -> dict[str, Any]:
+    """Return what a look at the running build is to tell, in a few hundred bytes."""
+    reasons = known.num_dropped_by_reason()
+    most = reasons.most_common(REASONS_TOLD)
+    counts = {
+        "photos": len(known.photos),
+        "faces": known.num_scored(),
+        "dropped": reasons.total(),
+        "quarantined": _num_quarantined(known),
+        "dropped_by_reason": {f"{stage}: {reason}": count for (stage, reason), count in most},
+    }
+    return {"counts": counts}
+
+
+def _num_quarantined(known: Knowledge) -> int:
     return sum(count for (stage, _), count in known.num_dropped_by_reason().items() if stage == "worker")
 
 
