@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import platform
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipelines.job import Job
 
 __all__ = [
+    "ROOMS",
     "Fitness",
     "UnfitWorker",
     "driver_shortcomings",
@@ -85,12 +86,12 @@ def fitness_of(job: Job) -> Fitness:
     return fitness_for(needs_of(job))
 
 
-def fitness_for(needs: Needs) -> Fitness:
-    """Return what this machine has of what is needed; see `fitness_of`."""
+def fitness_for(needs: Needs, rooms: Sequence[str] = BUILDERS) -> Fitness:
+    """Return what this machine has of what is needed, and the digests of some of our packages; see `fitness_of`."""
     return Fitness(
         needs=needs,
         versions=versions_here(),
-        rooms=tuple((room, _sources_sha256(room)) for room in BUILDERS),
+        rooms=tuple((room, _sources_sha256(room)) for room in rooms),
         paths=paths_here(),
         weights=tuple((purpose, name, _weights_sha256(purpose, name)) for purpose, name in _weights_needed(needs)),
     )
@@ -165,7 +166,7 @@ def _version(module: str) -> str:
         return f"missing ({error})"
 
 
-@functools.lru_cache(maxsize=len(BUILDERS))
+@functools.lru_cache(maxsize=len(ROOMS))
 def _sources_sha256(room: str) -> str:
     total = hashlib.sha256()
     folder = _home_of(room) / room
