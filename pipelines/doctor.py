@@ -13,12 +13,13 @@ from distributed import Client
 
 from hqdata.settings import ConfigError
 from hqdata.storage import open_folder
+from pipelines.cluster_report import ClusterReport, Room
 from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.config import BuildConfig, config_from_dict
 from pipelines.fitness import fitness_for
 from pipelines.machine_report import MachineReport
 from pipelines.needs import Needs
-from pipelines.preflight import ClusterReport, examine, examine_devices
+from pipelines.preflight import examine, examine_devices
 from pipelines.run_folder import previous_run
 from pipelines.stopping import BuildStopped
 
@@ -82,7 +83,9 @@ def diagnose(config: BuildConfig | None, cluster: ClusterChoice, run: str = "") 
     ):
         device, device_fault = _device(client, config, before)
         needs = _needs(config, before, device)
-        return Diagnosis(report=examine(client, fitness_for(needs), run=place), run=place, device_fault=device_fault)
+        return Diagnosis(
+            report=examine(client, fitness_for(needs), Room(run=place)), run=place, device_fault=device_fault
+        )
 
 
 def _device(client: Client, config: BuildConfig, before: Mapping[str, Any] | None) -> tuple[str, str]:

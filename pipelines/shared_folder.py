@@ -27,8 +27,8 @@ class MeetingPoint:
     """Path or URL of the run folder."""
     token: str
     """What tells this examination from others."""
-    patience_s: float = 15.0
-    """How long a file of another machine may take to be seen: network file systems remember for seconds what was."""
+    patience_s: float = 5.0
+    """How long a worker looks for the driver's file; nobody on its machine has looked for that name before."""
 
     @property
     def folder(self) -> Folder:
@@ -43,7 +43,7 @@ class MeetingPoint:
         """
         where = f"the run folder {self.run}"
         try:
-            if not self._appears(lambda: self._holds(DRIVER, self.token)):
+            if not _appears(lambda: self._holds(DRIVER, self.token), self.patience_s):
                 return f"{where} is another one than the driver's, whose file is not there; use a folder that all share"
             self.folder.write(name, self.token.encode())
             self.folder.write(f"{name}.gone", b"x" * 4096)
@@ -54,19 +54,16 @@ class MeetingPoint:
             return f"{where} cannot be used: {type(error).__name__}: {error}"
         return ""
 
-    def unseen_by_driver(self, names: Iterable[str]) -> list[str]:
-        """Return those of the workers' files that the driver does not see."""
-        wanted = set(names)
-        self._appears(lambda: wanted <= self._listed())
-        return sorted(wanted - self._listed())
+    def unseen_by_driver(self, names: Iterable[str], *, patience_s: float = 30.0) -> list[str]:
+        """Return those of the workers' files that the driver does not see.
 
-    def _appears(self, seen: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + self.patience_s
-        while not seen():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.2)
-        return True
+        Args:
+            names: of all that were written.
+            patience_s: how long to look for the last one; NFS may show a folder as it was half a minute ago.
+        """
+        wanted = set(names)
+        _appears(lambda: wanted <= self._listed(), patience_s)
+        return sorted(wanted - self._listed())
 
     def _listed(self) -> set[str]:
         return {file.name for file in self.folder.files()}
@@ -106,3 +103,12 @@ def _missing_folders(run: Folder) -> list[Folder]:
 def _remove_if_empty(folder: Folder) -> None:
     if folder.path.is_dir() and not any(folder.path.iterdir()):
         folder.path.rmdir()
+
+
+def _appears(seen: Callable[[], bool], patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
+    while not seen():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True

@@ -10,15 +10,19 @@ import scipy
 from click.testing import CliRunner
 from dask_processes import WITHOUT_OURS, scheduler, workers
 from distributed import Client
+from small_source import write_small_celeba
 
 import metrics
 from hqdata.weights import registry
 from pipelines.ask_workers import ask_workers
+from pipelines.build_dataset import build_dataset
 from pipelines.cli import cli
-from pipelines.config import RestoreConfig, UpscaleConfig
+from pipelines.cluster_report import ClusterReport, Room
+from pipelines.clusters import ClusterChoice
+from pipelines.config import RestoreConfig, UpscaleConfig, load_config
 from pipelines.fitness import fitness_for
 from pipelines.needs import Needs
-from pipelines.preflight import ClusterReport, examine, examine_devices, require_fit
+from pipelines.preflight import examine, examine_devices, require_fit
 from pipelines.stopping import BuildStopped
 
 pytestmark = [pytest.mark.dask, pytest.mark.slow]
@@ -108,7 +112,7 @@ class Examined:
 def examined(cluster: tuple[Client, Path]) -> Examined:
     client, folder = cluster
     names = {facts["name"]: address for address, facts in client.scheduler_info(n_workers=-1)["workers"].items()}
-    return Examined(examine(client, fitness_for(needs()), run="~/run"), names, folder)
+    return Examined(examine(client, fitness_for(needs()), Room(run="~/run")), names, folder)
 
 
 def test_a_healthy_worker_has_no_fault(examined: Examined):
@@ -163,6 +167,16 @@ def test_a_healthy_worker_may_come_late_and_a_broken_one_may_not(cluster, examin
     answers = ask_workers(client, require_fit, examined.report.expected)
     assert set(answers.given) == {examined.names["healthy"], examined.names["no-scratch"]}
     assert f"worker {examined.names['stranger']} on" in answers.failed[examined.names["stranger"]]
+
+
+def test_a_build_on_them_stops_before_any_photo_and_names_them(cluster, examined: Examined, tmp_path: Path):
+    client, _ = cluster
+    write_small_celeba(tmp_path / "photos", num_photos=1)
+    settings = [f'source.root="{tmp_path / "photos"}"', "align.size=64", f"restore.weights={RESTORER}"]
+    choice = ClusterChoice(scheduler=client.scheduler.address)
+    with pytest.raises(BuildStopped, match=rf"{examined.names['wrong-weights']} on .*{RESTORER}"):
+        build_dataset(load_config(assignments=settings), tmp_path / "run", choice)
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_the_command_names_what_is_wrong_and_fails(cluster, examined: Examined):
