@@ -9,9 +9,9 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -103,9 +103,9 @@ class DiskFolder:
         """Return the bytes of several files."""
         return {name: self.size(name) for name in names}
 
-    def walk(self) -> Iterator[StoredFile]:
+    def walk(self, without: Collection[str], temporary: bool) -> Iterator[StoredFile]:
         """Yield the files in it and below, sorted by name."""
-        return _walk(self.path, "")
+        return (file for file in _walk(self.path, "", without) if temporary or not _is_temporary(file.name))
 
     def folders(self) -> list[str]:
         """Return the names of the folders directly in it, sorted."""
@@ -124,9 +124,12 @@ class DiskFolder:
         """Remove the folder and everything in it."""
         shutil.rmtree(self.path, onerror=_raise_unless_gone)
 
-    def abandon_uploads(self) -> int:
-        """Return 0: on a file system nothing is uploaded."""
-        return 0
+    def delete_remains(self) -> None:
+        """Remove the folders that hold no file."""
+        for name in self.folders():
+            DiskFolder(self.path / name).delete_remains()
+        with suppress(OSError):  # it is not empty, not there, or filled just now
+            self.path.rmdir()
 
 
 def _link(temporary: Path, target: Path) -> None:
@@ -156,16 +159,22 @@ def _fill(file: BinaryIO, temporary: Path, target: Path) -> None:
         raise
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[StoredFile]:
+def _walk(folder: Path, prefix: str, without: Collection[str] = ()) -> Iterator[StoredFile]:
     """Go down in an order that leaves the full names sorted, with one folder's entries in memory at a time."""
     for name, entry in sorted((_sortable(entry), entry) for entry in _entries(folder)):
         if name.endswith("/"):
-            yield from _walk(folder / entry.name, prefix + name)
-        elif entry.is_file() and not (name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)):
+            if entry.name not in without:
+                yield from _walk(folder / entry.name, prefix + name)
+        elif entry.is_file():
             try:
                 yield StoredFile(prefix + name, entry.stat().st_size)
             except FileNotFoundError:
                 continue  # removed since it was listed
+
+
+def _is_temporary(name: str) -> bool:
+    last = name.rsplit("/", 1)[-1]
+    return last.startswith(".") and last.endswith(TEMPORARY_SUFFIX)
 
 
 def _sortable(entry: os.DirEntry[str]) -> str:

@@ -37,7 +37,10 @@ def is_s3(store: Any) -> bool:
 
 
 def list_objects(store: Any, base: str) -> Iterator[StoredFile]:
-    """Yield the files below `base`, sorted by name, holding one page of a thousand at a time."""
+    """Yield the objects below `base`, sorted by name, holding one page of a thousand at a time.
+
+    A name with a slash at its end is what some programs write for an empty folder.
+    """
     bucket, key, _ = store.split_path(base)
     prefix = f"{key}/" if key else ""
     more: dict[str, str] = {}
@@ -45,8 +48,7 @@ def list_objects(store: Any, base: str) -> Iterator[StoredFile]:
         arguments = {"Bucket": bucket, "Prefix": prefix} | more
         page = attempt(lambda asked=arguments: store.call_s3("list_objects_v2", **asked), f"s3://{base}")
         for item in page.get("Contents", ()):
-            if not item["Key"].endswith("/"):  # what some programs write for an empty folder
-                yield StoredFile(item["Key"].removeprefix(prefix), int(item["Size"]))
+            yield StoredFile(item["Key"].removeprefix(prefix), int(item["Size"]))
         if not page.get("IsTruncated"):
             return
         more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -67,19 +69,17 @@ def delete_objects(store: Any, paths: Sequence[str]) -> None:
         raise OSError(f"{error.get('Key')}: {error.get('Code')} {error.get('Message')}")
 
 
-def abandon_uploads(store: Any, base: str) -> int:
-    """Abort every unfinished upload below `base`; return how many there were. They cost storage and are in no listing.
+def abandon_uploads(store: Any, base: str) -> None:
+    """Abort every unfinished upload below `base`: they cost storage, and no listing shows them.
 
     Not while anybody writes there: an upload that goes on would fail.
     """
     bucket, key, _ = store.split_path(base)
-    count = 0
     more: dict[str, str] = {}
     while True:
         page = store.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{key}/" if key else "", **more)
         for upload in page.get("Uploads", ()):
             store.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-            count += 1
         if not page.get("IsTruncated"):
-            return count
+            return
         more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,12 +160,16 @@ class Folder:
         """Return whether it holds nothing, or is not there."""
         return self._place().is_empty()
 
-    def walk(self) -> Iterator[StoredFile]:
-        """Yield all files in it and below, sorted by name, but no temporary ones; none where there is no folder.
+    def walk(self, *, without: Collection[str] = (), temporary: bool = False) -> Iterator[StoredFile]:
+        """Yield all files in it and below, sorted by name; none where there is no folder.
 
         Holds one folder's names at a time, or of S3 one page of a thousand.
+
+        Args:
+            without: folders directly in it that are not looked into.
+            temporary: also those that are being written, or that a killed process left half-written.
         """
-        return self._place().walk()
+        return self._place().walk(without, temporary)
 
     def files(self) -> list[StoredFile]:
         """Return what `walk` yields."""
@@ -187,12 +191,12 @@ class Folder:
         """Remove the folder and everything in it; nothing happens where there is none."""
         self._place().delete_all()
 
-    def abandon_uploads(self) -> int:
-        """Abort the uploads below it that killed processes began; return how many there were.
+    def delete_remains(self) -> None:
+        """Remove what is no file but stays of some: folders with nothing in them, and uploads that nobody finished.
 
-        They cost storage and no listing shows them. Not while anybody writes there: a running upload would fail.
+        Such uploads cost storage, and no listing shows them. Not while anybody writes there: a running one would fail.
         """
-        return self._place().abandon_uploads()
+        self._place().delete_remains()
 
     def _place(self) -> DiskFolder | StoreFolder:
         return DiskFolder(Path(self.url)) if self.is_local else StoreFolder(self.url)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +26,8 @@ __all__ = ["StoreFolder"]
 READ_AT_ONCE = 32
 """Files asked for at once, and so held in memory."""
 PIECE_BYTES = 8 << 20
+BLOCK_BYTES = 256 << 10
+"""Read ahead in an opened file; s3fs's own 50 MB are too much for a header."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class StoreFolder:
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading; only what is asked for is fetched, and some bytes beyond."""
-        return attempt(lambda: self._store().open(self._key(name), "rb"), self._url(name))
+        return attempt(lambda: self._store().open(self._key(name), "rb", block_size=BLOCK_BYTES), self._url(name))
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file in one request, in place of one that is there."""
@@ -118,11 +120,19 @@ class StoreFolder:
             there |= {f"{top}/{file.name}": file.bytes for file in StoreFolder(f"{self.url}/{top}").walk()}
         return {name: there.get(name) for name in wanted}
 
-    def walk(self) -> Iterator[StoredFile]:
-        """Yield the files in it and below, sorted by name."""
+    def walk(self, without: Collection[str] = (), temporary: bool = False) -> Iterator[StoredFile]:
+        """Yield the files in it and below, sorted by name; an object store has no temporary ones."""
         store, base = self._store(), self._base()
         with suppress(FileNotFoundError):  # no such bucket
-            yield from s3_requests.list_objects(store, base) if s3_requests.is_s3(store) else _walk(store, base, "")
+            if s3_requests.is_s3(store) and not without:
+                yield from (file for file in s3_requests.list_objects(store, base) if not file.name.endswith("/"))
+                return
+            for name, size in _entries(store, base):
+                if not name.endswith("/"):
+                    yield StoredFile(name, size)
+                elif name.rstrip("/") not in without:
+                    below = StoreFolder(f"{self.url}/{name.rstrip('/')}").walk()
+                    yield from (StoredFile(name + file.name, file.bytes) for file in below)
 
     def folders(self) -> list[str]:
         """Return the names of the folders directly in it, sorted."""
@@ -141,15 +151,17 @@ class StoreFolder:
 
     def delete_all(self) -> None:
         """Remove everything in it."""
-        self.delete_many(file.name for file in self.walk())
-        if not s3_requests.is_s3(self._store()):  # S3 has no folders without files
-            attempt(lambda: _delete_folder(self._store(), self._base()), self.url)
+        store, base = self._store(), self._base()
+        if s3_requests.is_s3(store):
+            with suppress(FileNotFoundError):  # no such bucket
+                self.delete_many(file.name for file in s3_requests.list_objects(store, base))
+        else:
+            attempt(lambda: _delete_folder(store, base), self.url)
 
-    def abandon_uploads(self) -> int:
-        """Abort what killed processes began to upload; return how many there were. Other stores do so themselves."""
-        if not s3_requests.is_s3(self._store()):
-            return 0
-        return attempt(lambda: s3_requests.abandon_uploads(self._store(), self._base()), self.url)
+    def delete_remains(self) -> None:
+        """Abort what killed processes began to upload to S3; other stores do so themselves after a while."""
+        if s3_requests.is_s3(self._store()):
+            attempt(lambda: s3_requests.abandon_uploads(self._store(), self._base()), self.url)
 
     def _store(self) -> Any:  # an AbstractFileSystem; what its methods take differs from store to store
         return fsspec.core.url_to_fs(self.url, use_listings_cache=False)[0]
@@ -168,17 +180,11 @@ def _read_options(store: Any) -> dict[str, int]:
     return s3_requests.READ_OPTIONS if s3_requests.is_s3(store) else {}
 
 
-def _walk(store: Any, base: str, prefix: str) -> Iterator[StoredFile]:
-    """Go down in an order that leaves the full names sorted, with one folder's entries in memory at a time."""
-    for name, size in _entries(store, base):
-        if name.endswith("/"):
-            yield from _walk(store, f"{base}/{name.rstrip('/')}", prefix + name)
-        else:
-            yield StoredFile(prefix + name, size)
-
-
 def _entries(store: Any, base: str) -> list[tuple[str, int]]:
-    """Return (name, bytes) of what is directly in a folder, sorted, folders with a slash at the end."""
+    """Return (name, bytes) of what is directly in a folder, folders with a slash at the end.
+
+    Sorted so that the full names are sorted, too, where each folder is replaced by what is in it.
+    """
     try:
         found: list[dict[str, Any]] = attempt(lambda: store.ls(base, detail=True), store.unstrip_protocol(base))
     except FileNotFoundError:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from hqdata.png import encode_png, pixel_sha256
 from hqdata.shards import ShardLayout, ShardRow, write_index, write_manifest, write_shard
+from hqdata.storage import open_folder
 
 LAYOUT = ShardLayout(size=16, num_shards=2, parts=("breadth", "noise"), attributes={"Male": int, "camera": str})
 
@@ -58,8 +59,8 @@ def write_run(run, rows_per_shard=3, layout=LAYOUT):
     shards = write_shards(run, rows_per_shard, layout)
     index = write_index(run, shards)
     ids = [id for files in shards for id in files.ids]
-    pq.write_table(pa.table({"rank": range(len(ids)), "id": ids}), run / "selected.parquet")
-    (run / "work").mkdir()
-    (run / "work" / "ledger.json").write_text("{}")
+    with open_folder(run).writing("selected.parquet") as path:
+        pq.write_table(pa.table({"rank": range(len(ids)), "id": ids}), path)
+    open_folder(run).write_json("work/ledger.json", {})
     write_manifest(run, [index, *(file for files in shards for file in files.files)])
     return shards

@@ -5,19 +5,22 @@ For files whose bytes are those that were written; what is found here is a fault
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import UInt8
 
 from hqdata.png import decode_png, pixel_sha256
 from hqdata.resample import box_pyramid
 from hqdata.shards.format import INDEX_PATH, SELECTED_PATH, Problem
 from hqdata.shards.index import Index, IndexedFile, read_index
-from hqdata.shards.tensors import map_images, read_header
+from hqdata.shards.tensors import TensorHeader, map_images, parse_header, read_header
+from hqdata.storage import Folder
 
 __all__ = ["check_agreement"]
 
@@ -26,7 +29,7 @@ DECODED_ROWS = 16
 PARQUET_ERRORS = (pa.ArrowException, KeyError, OSError)
 
 
-def check_agreement(run: Path, *, known: Set[str], sound: Set[str], deep: bool) -> list[Problem]:
+def check_agreement(run: Folder, *, known: Set[str], sound: Set[str], deep: bool) -> list[Problem]:
     """Return where the files of a run contradict each other.
 
     Args:
@@ -49,9 +52,9 @@ def check_agreement(run: Path, *, known: Set[str], sound: Set[str], deep: bool) 
     return problems
 
 
-def _check_selection(run: Path, index: Index) -> Iterator[Problem]:
+def _check_selection(run: Folder, index: Index) -> Iterator[Problem]:
     try:
-        selected = _column(run / SELECTED_PATH, "id")
+        selected = _column(run, SELECTED_PATH, "id")
     except PARQUET_ERRORS as error:
         yield Problem(path=SELECTED_PATH, what=f"is no readable table with ids ({error})")
         return
@@ -60,12 +63,12 @@ def _check_selection(run: Path, index: Index) -> Iterator[Problem]:
         yield Problem(path=SELECTED_PATH, what=what)
 
 
-def _check_shard(run: Path, index: Index, shard: int) -> Iterator[Problem]:
+def _check_shard(run: Folder, index: Index, shard: int) -> Iterator[Problem]:
     data, *tensors = index.shard_files(shard)
     yield from _check_ids(run, data, index.shard_ids(shard))
     for resolution, file in zip(index.tensors, tensors, strict=True):
         try:
-            header = read_header(run / file.path)
+            header = _header(run, file.path)
         except ValueError as error:
             yield Problem(path=file.path, what=str(error))
             continue
@@ -74,9 +77,9 @@ def _check_shard(run: Path, index: Index, shard: int) -> Iterator[Problem]:
             yield Problem(path=file.path, what=f"{what} {file.rows} of {resolution}")
 
 
-def _check_ids(run: Path, data: IndexedFile, expected: list[str]) -> Iterator[Problem]:
+def _check_ids(run: Folder, data: IndexedFile, expected: list[str]) -> Iterator[Problem]:
     try:
-        ids = _column(run / data.path, "id")
+        ids = _column(run, data.path, "id")
     except PARQUET_ERRORS as error:
         yield Problem(path=data.path, what=f"is no readable Parquet file with ids ({error})")
         return
@@ -85,21 +88,29 @@ def _check_ids(run: Path, data: IndexedFile, expected: list[str]) -> Iterator[Pr
         yield Problem(path=data.path, what=what)
 
 
-def _check_pixels(run: Path, index: Index, shard: int) -> Iterator[Problem]:
+def _check_pixels(run: Folder, index: Index, shard: int) -> Iterator[Problem]:
     """Decode every picture of a shard and compare it with its hash and with the tensors."""
-    data, *tensors = index.shard_files(shard)
-    levels = [map_images(run / file.path, read_header(run / file.path)) for file in tensors]
-    for position, row in enumerate(_stored_pictures(run / data.path)):
+    with ExitStack() as stack:
+        data, *tensors = ((file.path, stack.enter_context(run.reading(file.path))) for file in index.shard_files(shard))
+        levels = [(name, map_images(path, read_header(path))) for name, path in tensors]
+        yield from _compare_pixels(index.size, data, levels)
+
+
+def _compare_pixels(
+    size: int, data: tuple[str, Path], levels: Sequence[tuple[str, UInt8[np.ndarray, "n 3 r r"]]]
+) -> Iterator[Problem]:
+    name, path = data
+    for position, row in enumerate(_stored_pictures(path)):
         try:
-            image = decode_png(row["image"]["bytes"], index.size)
+            image = decode_png(row["image"]["bytes"], size)
         except ValueError as error:
-            yield Problem(path=data.path, what=f"the picture of {row['id']!r} {error}")
+            yield Problem(path=name, what=f"the picture of {row['id']!r} {error}")
             continue
         if pixel_sha256(image) != row["pixel_sha256"]:
-            yield Problem(path=data.path, what=f"the picture of {row['id']!r} has other pixels than its hash says")
-        for file, level, pixels in zip(tensors, levels, box_pyramid(image.transpose(2, 0, 1)), strict=True):
+            yield Problem(path=name, what=f"the picture of {row['id']!r} has other pixels than its hash says")
+        for (tensor, level), pixels in zip(levels, box_pyramid(image.transpose(2, 0, 1)), strict=True):
             if not np.array_equal(level[position], pixels):
-                yield Problem(path=file.path, what=f"picture {position} differs from the PNG of {row['id']!r}")
+                yield Problem(path=tensor, what=f"picture {position} differs from the PNG of {row['id']!r}")
 
 
 def _stored_pictures(path: Path) -> Iterator[dict[str, Any]]:
@@ -107,5 +118,11 @@ def _stored_pictures(path: Path) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _column(path: Path, name: str) -> list[str]:
-    return pq.read_table(path, columns=[name]).column(name).to_pylist()
+def _header(run: Folder, path: str) -> TensorHeader:
+    with run.open(path) as file:
+        return parse_header(file, run.size(path) or 0, f"{run}/{path}")
+
+
+def _column(run: Folder, path: str, name: str) -> list[str]:
+    with run.open(path) as file:
+        return pq.read_table(file, columns=[name]).column(name).to_pylist()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hqdata.storage import Folder, open_folder
+
 __all__ = [
     "DATA_FOLDER",
     "DATA_FORMAT",
@@ -129,11 +131,13 @@ class ShardFiles:
         """All files of the shard."""
         return (self.data, *self.tensors)
 
-    def is_whole(self, run: Path) -> bool:
-        """Return whether every file is there with its size; bytes are not compared, see `verify_run`."""
-        return all(
-            (run / file.path).is_file() and (run / file.path).stat().st_size == file.bytes for file in self.files
-        )
+    def is_whole(self, run: Folder | Path | str) -> bool:
+        """Return whether every file is there with its size; bytes are not compared, see `verify_run`.
+
+        Costs a request for each file in an object store; `Folder.sizes` asks for those of many shards at once.
+        """
+        folder = open_folder(run)
+        return all(folder.size(file.path) == file.bytes for file in self.files)
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as JSON types; `from_json` gives it back."""

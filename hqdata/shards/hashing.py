@@ -1,4 +1,4 @@
-"""sha256 of files: computed while writing, so that nothing is read back, or by reading."""
+"""sha256 of files, computed while they are written, so that nothing is read back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["HashedFile", "sha256_of"]
+__all__ = ["HashedFile"]
 
 CHUNK_BYTES = 1 << 20
 
@@ -60,9 +60,3 @@ class HashedFile:
     def close(self) -> None:
         """Flush and close; a second call does nothing."""
         self._file.close()
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hash of a file's bytes in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hqdata.atomic import write_json
+from hqdata.atomic import json_bytes
 from hqdata.shards.format import INDEX_FORMAT, INDEX_PATH, VERSION, FileRecord, ShardFiles, level_name, levels_of
-from hqdata.shards.hashing import sha256_of
+from hqdata.storage import Folder, open_folder
 
 __all__ = ["Index", "IndexedFile", "read_index", "write_index"]
 
@@ -46,7 +47,7 @@ class Index:
         return list(self.ids[start : start + self.data[shard].rows])
 
 
-def write_index(run: Path, shards: Sequence[ShardFiles], *, size: int | None = None) -> FileRecord:
+def write_index(run: Folder | Path | str, shards: Sequence[ShardFiles], *, size: int | None = None) -> FileRecord:
     """Write RUN/tensors/index.json over all shards of the run; return its record for the manifest.
 
     Args:
@@ -78,23 +79,24 @@ def write_index(run: Path, shards: Sequence[ShardFiles], *, size: int | None = N
         "ranks": [rank for files in ordered for rank in files.ranks],
         "scores": [score for files in ordered for score in files.scores],
     }
-    path = run / INDEX_PATH
-    write_json(path, index)
-    return FileRecord(path=INDEX_PATH, bytes=path.stat().st_size, sha256=sha256_of(path))
+    data = json_bytes(index)
+    open_folder(run).write(INDEX_PATH, data)
+    return FileRecord(path=INDEX_PATH, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def read_index(run: Path) -> Index:
+def read_index(run: Folder | Path | str) -> Index:
     """Return the index of a run.
 
     Raises:
         FileNotFoundError: if there is none.
         ValueError: if it is damaged, contradicts itself or has a version that this reader does not know.
     """
-    path = run / INDEX_PATH
-    if not path.is_file():
+    path = f"{run}/{INDEX_PATH}"
+    data = open_folder(run).read_if_there(INDEX_PATH)
+    if data is None:
         raise FileNotFoundError(f"{path}: missing, so there are no tensors to read; repeat the `hqdata build` command")
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(data)
         known = (value["format"], value["version"])
         index = _parsed(value) if known == (INDEX_FORMAT, VERSION) else None
     except (AttributeError, KeyError, TypeError, ValueError) as error:

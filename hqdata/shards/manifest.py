@@ -7,15 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hqdata.atomic import TEMPORARY_SUFFIX, write_json
 from hqdata.shards.format import MANIFEST_FORMAT, MANIFEST_PATH, VERSION, WORK_FOLDER, FileRecord
-from hqdata.shards.hashing import sha256_of
+from hqdata.storage import Folder, StoredFile, open_folder
 
 __all__ = ["manifest_json", "output_paths", "read_manifest", "remove_manifest", "write_manifest"]
 
 
-def write_manifest(run: Path, known: Iterable[FileRecord] = ()) -> Path:
-    """Write the manifest over every output file now in the run folder; return its path.
+def write_manifest(run: Folder | Path | str, known: Iterable[FileRecord] = ()) -> None:
+    """Write the manifest over every output file now in the run folder.
 
     Args:
         run: the run folder, in which nothing is being written any more.
@@ -25,13 +24,14 @@ def write_manifest(run: Path, known: Iterable[FileRecord] = ()) -> Path:
     Raises:
         ValueError: if a known file is missing or has another size than its record says; it names the file.
     """
+    folder = open_folder(run)
     records = {record.path: record for record in known}
-    paths = output_paths(run)
-    missing = sorted(records.keys() - set(paths))
+    files = _outputs(folder)
+    missing = sorted(records.keys() - {file.name for file in files})
     if missing:
         raise ValueError(f"{missing[0]}: was written but is no longer in {run}; build it again")
-    write_json(run / MANIFEST_PATH, manifest_json({path: _record(run, path, records.get(path)) for path in paths}))
-    return run / MANIFEST_PATH
+    found = {file.name: _record(folder, file, records.get(file.name)) for file in files}
+    folder.write_json(MANIFEST_PATH, manifest_json(found))
 
 
 def manifest_json(records: Mapping[str, FileRecord]) -> dict[str, Any]:
@@ -40,24 +40,24 @@ def manifest_json(records: Mapping[str, FileRecord]) -> dict[str, Any]:
     return {"format": MANIFEST_FORMAT, "version": VERSION, "files": files}
 
 
-def remove_manifest(run: Path) -> None:
+def remove_manifest(run: Folder | Path | str) -> None:
     """Declare the run unfinished, before any of its outputs changes; nothing happens where there is no manifest."""
-    (run / MANIFEST_PATH).unlink(missing_ok=True)
+    open_folder(run).delete(MANIFEST_PATH)
 
 
-def read_manifest(run: Path) -> dict[str, FileRecord]:
+def read_manifest(run: Folder | Path | str) -> dict[str, FileRecord]:
     """Return the record of every output file by its path.
 
     Raises:
         FileNotFoundError: if there is none, so that the run is not finished.
         ValueError: if it is damaged or of a version that this reader does not know.
     """
-    path = run / MANIFEST_PATH
-    if not path.is_file():
+    path = f"{run}/{MANIFEST_PATH}"
+    text = open_folder(run).read_if_there(MANIFEST_PATH)
+    if text is None:
         raise FileNotFoundError(
             f"{path}: missing, so the run is not finished; repeat the same `hqdata build` command to finish it"
         )
-    text = path.read_bytes()
     try:
         manifest = json.loads(text)
         known = (manifest["format"], manifest["version"])
@@ -69,24 +69,21 @@ def read_manifest(run: Path) -> dict[str, FileRecord]:
     return files
 
 
-def output_paths(run: Path) -> list[str]:
+def output_paths(run: Folder | Path | str) -> list[str]:
     """Return the paths of all output files in the run folder, sorted: all but its work folder and the manifest.
 
     Temporary files, which a killed process may leave behind, are not outputs.
     """
-    found = (path.relative_to(run) for path in run.rglob("*") if path.is_file())
-    outputs = (path for path in found if path.parts[0] != WORK_FOLDER and not _is_temporary(path))
-    return sorted({path.as_posix() for path in outputs} - {MANIFEST_PATH})
+    return [file.name for file in _outputs(open_folder(run))]
 
 
-def _is_temporary(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX)
+def _outputs(folder: Folder) -> list[StoredFile]:
+    return [file for file in folder.walk(without={WORK_FOLDER}) if file.name != MANIFEST_PATH]
 
 
-def _record(run: Path, path: str, record: FileRecord | None) -> FileRecord:
-    num_bytes = (run / path).stat().st_size
+def _record(folder: Folder, file: StoredFile, record: FileRecord | None) -> FileRecord:
     if record is None:
-        return FileRecord(path=path, bytes=num_bytes, sha256=sha256_of(run / path))
-    if record.bytes != num_bytes:
-        raise ValueError(f"{path}: has {num_bytes} bytes but {record.bytes} were written; build it again")
+        return FileRecord(path=file.name, bytes=file.bytes, sha256=folder.sha256(file.name))
+    if record.bytes != file.bytes:
+        raise ValueError(f"{file.name}: has {file.bytes} bytes but {record.bytes} were written; build it again")
     return record

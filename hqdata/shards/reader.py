@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from hqdata.shards.format import MANIFEST_PATH
 from hqdata.shards.index import IndexedFile, read_index
 from hqdata.shards.tensors import CHANNELS, TensorHeader, map_images, read_header
+from hqdata.storage import is_url
 
 __all__ = ["ShardDataset", "open_dataset"]
 
@@ -37,9 +38,10 @@ def open_dataset(run: Path | str, resolution: int = 256) -> ShardDataset:
 
     Raises:
         FileNotFoundError: if there is no such run, it is not finished, or one of its files is missing.
-        ValueError: if the run lacks the resolution, or a file is cut or damaged; it names the file.
+        ValueError: if the run lacks the resolution, a file is cut or damaged, which is named, or the run lies in an
+            object store.
     """
-    run = Path(run)
+    run = _on_a_disk(run)
     _check_finished(run)
     index = read_index(run)
     if resolution not in index.tensors:
@@ -121,6 +123,15 @@ class _Shard:
 
     path: Path
     header: TensorHeader
+
+
+def _on_a_disk(run: Path | str) -> Path:
+    if is_url(run):
+        raise ValueError(
+            f"{run}: pictures are mapped into memory from files, which an object store has not; copy the run to a disk"
+            f" first (without its work folder), as `aws s3 sync {run} FOLDER --exclude 'work/*'` does, and give FOLDER"
+        )
+    return Path(run)
 
 
 def _check_finished(run: Path) -> None:

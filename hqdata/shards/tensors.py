@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,7 +17,7 @@ from jaxtyping import UInt8
 from hqdata.shards.format import TENSOR_FORMAT, VERSION
 from hqdata.shards.hashing import HashedFile
 
-__all__ = ["DATA_ALIGNMENT", "TensorHeader", "TensorShard", "map_images", "read_header"]
+__all__ = ["DATA_ALIGNMENT", "TensorHeader", "TensorShard", "map_images", "parse_header", "read_header"]
 
 DATA_ALIGNMENT = 4096
 """Pixels begin on a page boundary, so that a 64x64 or larger picture never shares a page with another one's start."""
@@ -71,18 +72,27 @@ class TensorShard:
 
 
 def read_header(path: Path) -> TensorHeader:
+    """Do as `parse_header` with a file of the disk."""
+    with path.open("rb") as file:
+        return parse_header(file, path.stat().st_size, path)
+
+
+def parse_header(file: BinaryIO, file_bytes: int, path: Path | str) -> TensorHeader:
     """Read and check the header of a tensor shard and the file's length.
+
+    Args:
+        file: the shard, at its start.
+        file_bytes: its length.
+        path: its name, for messages.
 
     Raises:
         ValueError: if the file is cut, is no tensor shard, or has a version that this reader does not know; it names
             the file.
     """
-    file_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        if LENGTH_BYTES + length > file_bytes:
-            raise ValueError(f"{path}: cut off within the header; run `hqdata verify` and build this shard again")
-        header = _parse(path, file.read(length))
+    length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+    if LENGTH_BYTES + length > file_bytes:
+        raise ValueError(f"{path}: cut off within the header; run `hqdata verify` and build this shard again")
+    header = _parse(path, file.read(length))
     if header.file_bytes != file_bytes:
         raise ValueError(
             f"{path}: {file_bytes} bytes where {header.num_images} images need {header.file_bytes}; "
@@ -107,7 +117,7 @@ def _header_bytes(num_images: int, resolution: int) -> bytes:
     return len(padded).to_bytes(LENGTH_BYTES, "little") + padded
 
 
-def _parse(path: Path, header: bytes) -> TensorHeader:
+def _parse(path: Path | str, header: bytes) -> TensorHeader:
     try:
         fields = json.loads(header)
         meta = json.loads(fields["__metadata__"]["meta"])

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from hqdata.atomic import atomic_path
 from hqdata.png import decode_png, pixel_sha256
 from hqdata.resample import box_pyramid
 from hqdata.shards.format import (
@@ -31,14 +30,19 @@ from hqdata.shards.hashing import HashedFile
 from hqdata.shards.parquet import ParquetShard
 from hqdata.shards.rows import ShardLayout, ShardRow
 from hqdata.shards.tensors import TensorShard
+from hqdata.storage import Folder, open_folder
 
 __all__ = ["prune", "write_shard"]
 
 
-def write_shard(run: Path, shard: int, rows: Iterable[ShardRow], *, num_rows: int, layout: ShardLayout) -> ShardFiles:
+def write_shard(
+    run: Folder | Path | str, shard: int, rows: Iterable[ShardRow], *, num_rows: int, layout: ShardLayout
+) -> ShardFiles:
     """Write one shard's Parquet file and its tensor file at every level; return what was written.
 
-    Files of an earlier attempt are replaced. A failure leaves no new file behind.
+    Files of an earlier attempt are replaced. A failure leaves no new file behind, or, where it is one of the storage
+    while the files are published, some whole ones, which the next attempt writes again. For an object store the whole
+    shard is built in scratch first, which needs room for it.
 
     Args:
         run: the run folder.
@@ -52,12 +56,13 @@ def write_shard(run: Path, shard: int, rows: Iterable[ShardRow], *, num_rows: in
             not fit the layout, if two rows have one id, or if other than `num_rows` rows come; it names the row.
         OSError: if the disk is full or the folder cannot be written.
     """
+    folder = open_folder(run)
     if not 0 <= shard < layout.num_shards or num_rows < 1:
         raise ValueError(f"shard {shard} of {layout.num_shards} with {num_rows} rows cannot be; number shards from 0")
     paths = [data_path(shard, layout.num_shards)]
     paths += [tensor_path(level, shard, layout.num_shards) for level in levels_of(layout.size)]
     with ExitStack() as stack:
-        files = [stack.enter_context(HashedFile(stack.enter_context(atomic_path(run / path)))) for path in paths]
+        files = [stack.enter_context(HashedFile(stack.enter_context(folder.writing(path)))) for path in paths]
         written = _write_rows(files, rows, num_rows, layout)
     data, *tensors = (
         FileRecord(path=path, bytes=file.tell(), sha256=file.sha256) for path, file in zip(paths, files, strict=True)
@@ -74,21 +79,22 @@ def write_shard(run: Path, shard: int, rows: Iterable[ShardRow], *, num_rows: in
     )
 
 
-def prune(run: Path, shards: Sequence[ShardFiles]) -> list[str]:
+def prune(run: Folder | Path | str, shards: Sequence[ShardFiles]) -> list[str]:
     """Delete what is in data/ and tensors/ but belongs to none of `shards`; return the deleted paths, sorted.
 
     Such files are temporary ones of a killed process, or shards of an earlier build with another count or size.
-    Not for a run that another process is still writing.
+    Unfinished uploads go, too. Not for a run that another process is still writing.
     """
+    run = open_folder(run)
     keep = {file.path for files in shards for file in files.files} | {INDEX_PATH}
-    found = [path for folder in (DATA_FOLDER, TENSORS_FOLDER) for path in sorted((run / folder).rglob("*"))]
-    others = [path for path in found if path.is_file() and path.relative_to(run).as_posix() not in keep]
-    for path in others:
-        path.unlink()
-    for folder in reversed(found):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-    return [path.relative_to(run).as_posix() for path in others]
+    others = []
+    for name in (DATA_FOLDER, TENSORS_FOLDER):
+        found = (f"{name}/{file.name}" for file in (run / name).walk(temporary=True))
+        others += [path for path in found if path not in keep]
+    run.delete_many(others)
+    for name in (DATA_FOLDER, TENSORS_FOLDER):
+        (run / name).delete_remains()
+    return others
 
 
 def _write_rows(

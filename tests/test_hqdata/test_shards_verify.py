@@ -100,10 +100,10 @@ def test_an_extra_file_is_noticed(run, path):
 
 
 def test_a_file_that_the_disk_refuses_is_noticed(clean, monkeypatch):
-    def refuse(path):
+    def refuse(folder, name):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("hqdata.shards.verify.sha256_of", refuse)
+    monkeypatch.setattr("hqdata.storage.Folder.sha256", refuse)
     assert [problem.path for problem in verify_run(clean)] == list(PATHS)
     assert "cannot be read ([Errno 5] Input/output error)" in str(verify_run(clean)[0])
 

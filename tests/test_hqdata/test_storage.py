@@ -1,29 +1,34 @@
 """Laws of a run's folder, the same on a disk, in fsspec's memory and in an S3 bucket."""
 
 import errno
+import hashlib
 import os
 import pickle
+import subprocess
+import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from local_s3 import client, local_s3
+from local_s3 import client, keys, local_s3, unfinished_uploads
 
-from hqdata import disk_folder, scratch, store_errors
+from hqdata import disk_folder, s3_requests, scratch, store_errors
 from hqdata.scratch import SCRATCH_VARIABLE
 from hqdata.settings import ConfigError
 from hqdata.storage import Folder, StoredFile, open_folder
 
 HASH_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-PARTS = 3
-BIG = bytes(PARTS * (16 << 20))
+PART_BYTES = 5 << 20
+"""The least that S3 takes."""
+BIG = bytes(3 * PART_BYTES)
 
 
 @pytest.fixture(scope="module")
 def s3():
-    with local_s3() as endpoint:
-        yield endpoint
+    with local_s3() as server:
+        yield server
 
 
 @pytest.fixture(params=["disk", "memory", "s3"])
@@ -41,7 +46,10 @@ def folder(request, tmp_path):
 
 @pytest.fixture
 def in_s3(s3):
+    s3.faults.clear()
+    s3.requests.clear()
     yield open_folder("s3://bucket/run")
+    s3.faults.clear()
     open_folder("s3://bucket/run").delete_all()
 
 
@@ -54,8 +62,9 @@ def room(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
+def fast_stores(monkeypatch):
     monkeypatch.setattr(store_errors, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setitem(s3_requests.UPLOAD_OPTIONS, "chunksize", PART_BYTES)
 
 
 def test_what_is_written_is_read(folder):
@@ -379,3 +388,145 @@ def test_what_others_write_is_seen_at_once(in_s3):
 def test_what_stands_for_an_empty_folder_is_no_file(in_s3):
     client().put_object(Bucket="bucket", Key="run/a/", Body=b"")
     assert in_s3.files() == []
+
+
+def test_a_small_file_is_read_in_one_request(in_s3, s3):
+    in_s3.write("a", b"1")
+    in_s3.write("b", b"2")
+    s3.requests.clear()
+    assert [in_s3.read("a"), *in_s3.read_many(["a", "b"])] == [b"1", ("a", b"1"), ("b", b"2")]
+    assert [request.split(" ")[0] for request in s3.requests] == ["GET"] * 3
+
+
+def test_a_file_larger_than_a_part_is_uploaded_in_parts(in_s3, room, s3):
+    with in_s3.writing("big") as path:
+        path.write_bytes(BIG)
+    assert len([request for request in s3.requests if "partNumber" in request]) == 3
+    assert (in_s3.size("big"), in_s3.sha256("big")) == (len(BIG), hashlib.sha256(BIG).hexdigest())
+    assert (unfinished_uploads(), list(room.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize("request_", ["PUT .*partNumber=2&", "POST .*[?]uploadId="], ids=["part", "completion"])
+def test_an_upload_that_fails_in_the_middle_leaves_nothing(in_s3, room, s3, request_):
+    s3.fail(request_, times=99)
+
+    def upload():
+        with in_s3.writing("big") as path:
+            path.write_bytes(BIG)
+
+    with pytest.raises(OSError, match=r"injected: 's3://bucket/run/big'"):
+        upload()
+    assert (keys(), unfinished_uploads(), list(room.iterdir())) == ([], [], [])
+
+
+@pytest.mark.parametrize("request_", ["PUT .*partNumber=2&", "POST .*[?]uploadId="], ids=["part", "completion"])
+def test_an_upload_that_failed_once_is_repeated(in_s3, room, s3, request_):
+    s3.fail(request_, times=1)
+    with in_s3.writing("big") as path:
+        path.write_bytes(BIG)
+    assert (in_s3.sha256("big"), unfinished_uploads()) == (hashlib.sha256(BIG).hexdigest(), [])
+
+
+def test_an_upload_that_fails_leaves_the_earlier_file(in_s3, room, s3):
+    in_s3.write("big", b"old")
+    s3.fail("PUT .*partNumber=2&", times=99)
+
+    def upload():
+        with in_s3.writing("big") as path:
+            path.write_bytes(BIG)
+
+    with pytest.raises(OSError, match="injected"):
+        upload()
+    assert in_s3.read("big") == b"old"
+
+
+def test_what_a_killed_process_began_to_upload_can_be_cleared_away(in_s3, room, s3):
+    begun = s3.fail("PUT .*partNumber=3&", held=threading.Event())
+    script = "from hqdata.storage import open_folder\n"
+    script += "with open_folder('s3://bucket/run/data').writing('big') as path: path.write_bytes(bytes(3 << 24))"
+    with subprocess.Popen([sys.executable, "-c", script]) as worker:
+        assert begun.met.wait(30)
+        worker.kill()
+    begun.held.set()
+    assert (keys(), unfinished_uploads()) == ([], ["run/data/big"])
+    (in_s3 / "data-other").delete_remains()
+    assert unfinished_uploads() == ["run/data/big"]
+    (in_s3 / "data").delete_remains()
+    assert unfinished_uploads() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "times", "number"),
+    [(500, 3, errno.EREMOTEIO), (403, 1, errno.EACCES)],
+    ids=["server error", "no permission"],
+)
+@pytest.mark.parametrize(
+    ("request_", "call"),
+    [
+        ("GET .*/run/a", lambda folder: folder.read("a")),
+        ("GET .*/run/a", lambda folder: list(folder.read_many(["a"]))),
+        ("PUT", lambda folder: folder.write("a", b"1")),
+        ("PUT", lambda folder: folder.create("b", b"1")),
+        ("GET .*list-type", lambda folder: folder.files()),
+        ("GET .*list-type", lambda folder: folder.folders()),
+        ("HEAD", lambda folder: folder.size("a")),
+        ("POST .*delete", lambda folder: folder.delete("a")),
+    ],
+    ids=["read", "read_many", "write", "create", "files", "folders", "size", "delete"],
+)
+def test_a_failing_request_is_an_oserror_with_a_number(in_s3, s3, request_, call, status, times, number):
+    in_s3.write("a", b"1")
+    s3.fail(request_, status=status, times=99)
+    with pytest.raises(OSError, match="s3://bucket/run") as caught:
+        call(in_s3)
+    assert caught.value.errno == number
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_error_that_passes_is_not_seen(in_s3, s3, status):
+    in_s3.write("a", b"1")
+    s3.fail("GET .*/run/a", status=status, times=2)
+    assert in_s3.read("a") == b"1"
+    s3.fail("GET .*list-type", status=status, times=2)
+    assert [file.name for file in in_s3.files()] == ["a"]
+
+
+def test_a_missing_permission_is_not_asked_for_twice(in_s3, s3):
+    s3.fail("PUT", status=403, times=99)
+    with pytest.raises(PermissionError, match="check the store's credentials"):
+        in_s3.write("a", b"1")
+    assert [request.split(" ")[0] for request in s3.requests] == ["PUT"]
+
+
+def test_a_store_without_conditional_writes_still_refuses_a_second_file(in_s3, s3, caplog):
+    s3.fail("PUT", status=501, times=1)
+    in_s3.create("a", b"1")
+    assert "the store knows no exclusive writes" in caplog.text
+    with pytest.raises(FileExistsError):
+        in_s3.create("a", b"2")
+    assert in_s3.read("a") == b"1"
+
+
+def test_missing_credentials_are_a_missing_permission(in_s3, monkeypatch):
+    with monkeypatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.delenv(name)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setattr("s3fs.S3FileSystem.cachable", False)
+        with pytest.raises(PermissionError, match="redentials"):
+            in_s3.read("a")
+
+
+def test_an_object_that_may_not_be_deleted_is_an_error(in_s3, monkeypatch):
+    answer = {"Errors": [{"Key": "run/a", "Code": "AccessDenied", "Message": "Access Denied"}]}
+    with monkeypatch.context() as patch:
+        patch.setattr("s3fs.S3FileSystem.call_s3", lambda *_, **__: answer)
+        with pytest.raises(PermissionError, match="run/a: Access Denied"):
+            in_s3.delete("a")
+
+
+def test_a_bucket_that_is_not_there_holds_nothing_and_takes_nothing(s3):
+    folder = open_folder("s3://nowhere/run")
+    assert (folder.files(), folder.folders(), folder.is_empty(), folder.size("a")) == ([], [], True, None)
+    with pytest.raises(FileNotFoundError, match="bucket does not exist"):
+        folder.write("a", b"1")
