@@ -89,6 +89,7 @@ def report_on(
         warnings=(
             *by_fault((machine.name, text) for machine in (driver, scheduler, *workers) for text in machine.warnings),
             *by_fault((f"worker {address}", why) for address, why in answers.silent.items()),
+            *_other_dask(driver, workers),
             *_mixture(workers),
             *_too_little_room(workers, room or Room()),
         ),
@@ -129,6 +130,14 @@ def _disagreements(machines: Sequence[MachineReport]) -> list[str]:
         (machine.name, f"the test picture gives other pixels there than on other machines with {machine.group}")
         for machine in machines
         if machine.canary is not None and machine.canary != expected[machine.group]
+    )
+
+
+def _other_dask(driver: MachineReport, workers: Iterable[MachineReport]) -> list[str]:
+    return by_fault(
+        (worker.name, f"distributed is {worker.distributed}, the driver has {driver.distributed}")
+        for worker in workers
+        if worker.distributed != driver.distributed
     )
 
 

@@ -74,7 +74,7 @@ def diagnose(config: BuildConfig | None, cluster: ClusterChoice, run: str = "") 
         ConfigError: for settings that cannot be used, or a damaged run.json.
         ClusterError: if the cluster cannot be reached or started.
     """
-    before = previous_run(open_folder(run)) if run else None
+    before = _description(run)
     config = config or (config_from_dict(before["config"]) if before else BuildConfig())
     place = open_folder(run).url if run else ""
     with (
@@ -86,6 +86,13 @@ def diagnose(config: BuildConfig | None, cluster: ClusterChoice, run: str = "") 
         return Diagnosis(
             report=examine(client, fitness_for(needs), Room(run=place)), run=place, device_fault=device_fault
         )
+
+
+def _description(run: str) -> Mapping[str, Any] | None:
+    try:
+        return previous_run(open_folder(run)) if run else None
+    except (OSError, ImportError):  # out of reach, or of a store whose library is missing: the examination says so
+        return None
 
 
 def _device(client: Client, config: BuildConfig, before: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -113,13 +120,13 @@ def _needs(config: BuildConfig, before: Mapping[str, Any] | None, device: str) -
 def _machine_lines(report: ClusterReport) -> Iterator[str]:
     driver, scheduler = report.driver, report.scheduler
     yield f"driver      {driver.host}: Python {driver.python}, dask {driver.distributed}, {_installed(driver.package)}"
-    installed = f"Python {scheduler.python}, dask {scheduler.distributed}, {_installed(scheduler.package)}"
-    verdict = "cannot run our code" if scheduler.faults else f"{installed}"
-    yield f"scheduler   {scheduler.address} on {scheduler.host}: {verdict}"
-    yield f"workers     {len(report.workers)} that answer"
-    for worker in report.workers:
-        yield f"  {worker.address} on {worker.host}: {'; '.join(_facts(worker))}"
-        yield f"    {'unfit' if worker.faults else 'fit'}"
+    facts = f"Python {scheduler.python}, dask {scheduler.distributed}, {_installed(scheduler.package)}"
+    state = "cannot hand out tasks" if scheduler.faults else facts
+    yield f"scheduler   {scheduler.address} on {scheduler.host}: {state}"
+    yield f"workers     {len(report.workers)} answered"
+    for worker in sorted(report.workers, key=lambda worker: (worker.host, worker.address)):
+        verdict = "unfit" if worker.faults else "fit"
+        yield f"  {verdict:<8}  {worker.address} on {worker.host}: {'; '.join(_facts(worker))}"
 
 
 def _installed(package: str) -> str:

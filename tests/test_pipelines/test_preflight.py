@@ -111,6 +111,12 @@ def test_a_worker_that_leaves_is_a_warning_while_others_stay(expected: Fitness, 
     assert (found.faults, found.warnings) == ((), ("worker b: left before it answered",))
 
 
+def test_another_dask_is_a_warning(report, driver: MachineReport):
+    assert report(a={"distributed": "1"}).warnings == (
+        f"worker a on h: distributed is 1, the driver has {driver.distributed}",
+    )
+
+
 def test_too_little_scratch_for_all_threads_is_a_warning(report):
     folder = ScratchFolder(path="/x", file_system="xfs", free_bytes=3 * 10**9)
     found = report(Room(scratch_bytes=2 * 10**9), a={"scratch": (folder,)}, b={"scratch": (folder,), "threads": 2})
