@@ -94,15 +94,14 @@ def slurm_script(folder: Path, command: tuple[str, ...], **options: Any) -> None
     files = {name: _absolute(options.pop(name)) for name in ("tls_ca_file", "tls_cert", "tls_key")}
     tls = ClusterChoice(tls_ca_file=files["tls_ca_file"], tls_cert=files["tls_cert"], tls_key=files["tls_key"])
     pool = SlurmPool(folder=folder.resolve(), tls=tls, **options)
-    scripts = {"workers.sbatch": worker_script(pool)}
-    if command:
-        scripts["driver.sbatch"] = driver_script(pool, command, start_in=Path.cwd())
+    scripts = {"driver.sbatch": driver_script(pool, command, start_in=Path.cwd())} if command else {}
+    scripts["workers.sbatch"] = worker_script(pool)
     folder.mkdir(parents=True, exist_ok=True)
+    if not command:
+        click.echo(f"dask scheduler --scheduler-file {pool.scheduler_file}")
     for name, script in scripts.items():
         (folder / name).write_text(script)
         click.echo(f"sbatch {pool.folder / name}")
-    if not command:
-        click.echo(f"dask scheduler --scheduler-file {pool.scheduler_file}", err=True)
 
 
 def _absolute(path: Path | None) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from distributed import Client
 
 from pipelines.clusters.arrival import await_workers
-from pipelines.clusters.choice import ClusterChoice, ClusterError
+from pipelines.clusters.choice import ClusterChoice, ClusterError, first_line
 from pipelines.clusters.defaults import warn_of_other_settings
 from pipelines.clusters.security import security_of, warn_if_exposed
 
@@ -34,7 +34,7 @@ def open_address(choice: ClusterChoice, address: str) -> Iterator[Client]:
     try:
         client = Client(address, security=security_of(choice), timeout=min(CONNECT_S, choice.wait_s))
     except (OSError, ValueError) as error:
-        raise ClusterError(f"no scheduler answers at {address}: {_first_line(error)}") from error
+        raise ClusterError(f"no scheduler answers at {address}: {first_line(error)}") from error
     with client:
         warn_if_exposed(client)
         warn_of_other_settings(client)
@@ -64,7 +64,3 @@ def _read_address(file: Path) -> str | None:
         return json.loads(file.read_text())["address"]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not there yet, or half written
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -43,14 +43,15 @@ def completed_arguments(description: ClusterDescription, choice: ClusterChoice, 
     if description.family == "dask_kubernetes":
         return _of_kubernetes(given, environment(description.config))
     if description.path == KINDS["ssh"]:
-        return _of_ssh(given, description)
+        return _of_ssh(given, description, choice)
     if description.path == KINDS["local"] or description.family == "dask_cuda":
-        return _of_this_machine(given, scratch)
+        return _of_this_machine(given, choice.jobs or description.scale.get("n"), scratch)
     return given
 
 
-def _of_this_machine(given: dict[str, Any], scratch: Path) -> dict[str, Any]:
+def _of_this_machine(given: dict[str, Any], processes: int | None, scratch: Path) -> dict[str, Any]:
     scratch.mkdir(parents=True, exist_ok=True)
+    sized = {"n_workers": processes} if processes else {}
     return {
         "threads_per_worker": 1,
         "host": "127.0.0.1",
@@ -58,10 +59,13 @@ def _of_this_machine(given: dict[str, Any], scratch: Path) -> dict[str, Any]:
         "local_directory": str(scratch),
         "silence_logs": logging.CRITICAL,
         **given,
+        **sized,
     }
 
 
-def _of_ssh(given: dict[str, Any], description: ClusterDescription) -> dict[str, Any]:
+def _of_ssh(given: dict[str, Any], description: ClusterDescription, choice: ClusterChoice) -> dict[str, Any]:
+    if choice.jobs or description.scale:
+        raise ConfigError(f"{description.origin}: its size is that of kwargs.hosts; leave out --jobs and scale")
     hosts = given.get("hosts")
     if not isinstance(hosts, list) or len(hosts) < 2:
         raise ConfigError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hqdata.settings import ConfigError
 
-__all__ = ["ClusterChoice", "ClusterError"]
+__all__ = ["ClusterChoice", "ClusterError", "first_line"]
 
 
 KINDS = ("scheduler", "scheduler_file", "local", "cluster")
@@ -100,3 +100,8 @@ def _local_size(text: str) -> tuple[int, int]:
     if match is None:
         raise ConfigError(f"--local wants N or NxT, such as 8 or 4x2, got {text!r}")
     return int(match[1]), int(match[2] or 1)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first; the rest of it is often a job's whole script."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

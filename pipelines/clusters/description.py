@@ -22,7 +22,7 @@ from typing import Any
 
 from hqdata.settings import ConfigError
 
-__all__ = ["KINDS", "ClusterDescription", "describe_cluster"]
+__all__ = ["KINDS", "SIZED_AT_START", "ClusterDescription", "describe_cluster"]
 
 KINDS = {
     "local": "distributed.LocalCluster",
@@ -35,6 +35,8 @@ KINDS = {
     "kubernetes": "dask_kubernetes.operator.KubeCluster",
 }
 """Import paths by the names that --cluster takes."""
+SIZED_AT_START = (KINDS["local"], KINDS["cuda"], KINDS["ssh"])
+"""Those that start with all their cores, GPUs or hosts, and are not scaled afterwards."""
 SUFFIXES = (".toml", ".yaml", ".yml")
 KEYS = {
     "file": ("class", "kwargs", "scale", "adapt", "config"),
@@ -107,7 +109,10 @@ def _described(values: Any, *, origin: str) -> ClusterDescription:
             raise ConfigError(f"{origin}: scale.{key} must be a whole number of at least 1, got {size!r}")
     if len(tables["scale"]) > 1:
         raise ConfigError(f"{origin}: scale has both jobs and n; keep one")
-    return ClusterDescription(origin=origin, path=_import_path(values["class"], origin), **tables)
+    path = _import_path(values["class"], origin)
+    if "jobs" in tables["scale"] and not path.startswith("dask_jobqueue."):
+        raise ConfigError(f"{origin}: scale.jobs is for batch systems; write scale.n, in workers")
+    return ClusterDescription(origin=origin, path=path, **tables)
 
 
 def _import_path(name: str, origin: str) -> str:

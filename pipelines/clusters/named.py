@@ -15,8 +15,8 @@ from distributed import Client
 from hqdata.settings import ConfigError
 from pipelines.clusters.arguments import completed_arguments
 from pipelines.clusters.arrival import await_workers
-from pipelines.clusters.choice import ClusterChoice, ClusterError
-from pipelines.clusters.description import KINDS, ClusterDescription, describe_cluster
+from pipelines.clusters.choice import ClusterChoice, ClusterError, first_line
+from pipelines.clusters.description import KINDS, SIZED_AT_START, ClusterDescription, describe_cluster
 from pipelines.clusters.security import warn_if_exposed
 from pipelines.clusters.supervisor import queued_jobs, supervised
 
@@ -84,28 +84,29 @@ def _started(
     except ModuleNotFoundError as error:
         raise ConfigError(_missing(description, error.name or description.family)) from error
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{description.origin}: {description.path} refuses its kwargs: {error}") from error
+        raise ConfigError(
+            f"{description.origin}: {description.path} refuses its kwargs: {first_line(error)}"
+        ) from error
     except (OSError, RuntimeError) as error:
-        raise ClusterError(f"{description.origin}: {description.path} does not start: {error}") from error
+        raise ClusterError(f"{description.origin}: {description.path} does not start: {first_line(error)}") from error
 
 
 def _sized(
     cluster: Any, client: Client, description: ClusterDescription, choice: ClusterChoice
 ) -> AbstractContextManager[None]:
     """Bring a cluster to its size; return what keeps it there."""
+    is_batch = description.family == "dask_jobqueue"
     if description.adapt and choice.jobs is None:
-        cluster.adapt(**_calm(description.adapt))
+        cluster.adapt(**(_calm(description.adapt) if is_batch else description.adapt))
         return nullcontext()
-    size = {"jobs" if description.family == "dask_jobqueue" else "n": choice.jobs} if choice.jobs else description.scale
-    if description.path in (KINDS["ssh"], KINDS["local"], KINDS["cuda"]) and not size:
-        return nullcontext()  # they start with all their hosts, cores or GPUs
-    if "jobs" in size and description.family != "dask_jobqueue":
-        raise ConfigError(f"{description.origin}: scale.jobs is for batch systems; write n, in workers")
-    if description.family != "dask_jobqueue":
-        cluster.scale(size.get("n", 1))
+    if description.path in SIZED_AT_START:
         return nullcontext()
-    cluster.scale(**(size or {"jobs": 1}))
-    return supervised(cluster, client, queued=queued_jobs if description.path == KINDS["slurm"] else None)
+    if is_batch:
+        cluster.scale(**({"jobs": choice.jobs} if choice.jobs else description.scale or {"jobs": 1}))
+        queued = queued_jobs if description.path == KINDS["slurm"] else None
+        return supervised(cluster, client, queued=queued)
+    cluster.scale(choice.jobs or description.scale.get("n", 1))
+    return nullcontext()
 
 
 def _calm(adapt: Mapping[str, Any]) -> dict[str, Any]:

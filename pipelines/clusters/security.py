@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from urllib.parse import urlsplit
 
 from distributed import Client, Security
-from distributed.comm.addressing import get_address_host
 
 from pipelines.clusters.choice import ClusterChoice
 
@@ -52,7 +52,7 @@ def is_exposed(address: str) -> bool:
     """
     if address.startswith(("tls://", "wss://", "inproc://")):
         return False
-    host = get_address_host(address).split("%")[0]
+    host = str(urlsplit(address).hostname)
     try:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
