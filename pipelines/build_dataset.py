@@ -96,7 +96,7 @@ def build_dataset(
         description = describe_run(config, job, refs)
         for line in settings_changed(before, description):
             logger.info("changed since the last build here: %s", line)
-        stats = Stats()
+        stats = Stats(quarantine_limit=config.run.quarantine_limit)
         if not len(known.to_do()) and is_finished(folder, description):
             logger.info("%s is finished and up to date", folder)
             return stats.summary(known, select(known, config, folder))
@@ -156,10 +156,10 @@ class _Build:
 
     def _finish(self, plan: PackPlan, chosen: Int64[np.ndarray, " k"]) -> None:
         """Commit: index, no stale files, and the manifest as the last file of all."""
-        write_index(self.folder.path, plan.files(), size=plan.layout.size)
-        prune(self.folder.path, plan.files())
+        write_index(self.folder, plan.files(), size=plan.layout.size)
+        prune(self.folder, plan.files())
         self.folder.write_json(STATS_PATH, self.stats.to_json(self.known, chosen))
-        write_manifest(self.folder.path, [file for shard in plan.files() for file in shard.files])
+        write_manifest(self.folder, [file for shard in plan.files() for file in shard.files])
         if not self.config.run.keep_cache:
             (self.folder / WORK_FOLDER / "crops").delete_all()
 

@@ -1,6 +1,7 @@
 """The command `hqdata`. Sub-commands import what they need when they run, so that `--help` answers at once.
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 4 a training diverged, 75 interrupted and resumable.
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 finished but a larger share of the photos than `run.quarantine_limit` was
+quarantined or failed by no fault of theirs, 4 a training diverged, 75 interrupted and resumable.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pipelines.cli_doctor import doctor
 from pipelines.cli_gan import export, interpolate, sample, timelapse, train
 from pipelines.cli_gan_import import import_generator
 from pipelines.cli_judge import bench_restoration
+from pipelines.cli_operations import OPERATIONS, tell_summary
 from pipelines.cli_score import score
 from pipelines.cli_train import blend_weights, train_restorer, train_upscaler
 
@@ -63,6 +65,7 @@ def _build_options(command: Any) -> Any:
         ),
         click.option("--kind", type=click.Choice(["auto", "celeba", "photos"]), help="Layout of the source."),
         click.option("--count", type=int, help="Faces to keep.  [default: 30000]"),
+        click.option("--where", metavar="EXPR", help="Only faces with this, such as 'score > 20 and Male == 1'."),
         click.option("--size", type=int, help="Side of the crops in pixels, a power of two.  [default: 1024]"),
         click.option("--landmarks", type=click.Choice(["auto", "annotations", "mtcnn"]), help="How faces are found."),
         click.option("--faces", type=click.Choice(["all", "largest"]), help="Which faces of a photo.  [default: all]"),
@@ -98,24 +101,18 @@ cli.add_command(blend_weights)
 cli.add_command(score)
 cli.add_command(doctor)
 cli.add_command(import_generator)
-for command in (train, sample, interpolate, timelapse, export):
+for command in (train, sample, interpolate, timelapse, export, *OPERATIONS):
     cli.add_command(command)
 
 
 @cli.command()
 @_build_options
 @cluster_options
-def build(run: Path, cluster: Any, **options: Any) -> None:
+def build(run: Path, cluster: Any, **options: Any) -> int:
     """Build a data set: photos in, the best face crops out. The same command resumes."""
     from pipelines.build_dataset import build_dataset
 
-    summary = build_dataset(_config(options), run, cluster)
-    click.echo(
-        f"{summary.selected} of {summary.faces} faces from {summary.photos} photos chosen, {summary.dropped} dropped,"
-        f" in {summary.seconds:.1f} s"
-    )
-    click.echo(f"data set       {run}")
-    click.echo(f"contact sheet  {run / 'report' / 'contact_sheet.png'}")
+    return tell_summary(build_dataset(_config(options), run, cluster), str(run))
 
 
 @cli.command()
@@ -197,7 +194,7 @@ def _config(options: dict[str, Any]) -> Any:
         restore={"when": options["restore"], "weights": options["restore_weights"]},
         upscale={"when": options["upscale"], "weights": options["upscale_weights"]},
         align={"size": options["size"], "mode": options["mode"]},
-        select={"count": options["count"]},
+        select={"count": options["count"], "where": options["where"]},
         run={"workers": options["workers"]},
     )
 

@@ -34,17 +34,17 @@ class BuildSummary:
     """Photos that their workers did not survive, now or in an earlier build."""
     failed: int
     """Photos that failed by no fault of theirs; the same command tries them again."""
+    is_tolerable: bool
+    """Whether no more photos were quarantined or failed than `run.quarantine_limit` allows."""
     seconds: float
-
-    def is_within(self, limit: float) -> bool:
-        """Return whether no more than this share of the photos was quarantined or failed."""
-        return self.quarantined + self.failed <= limit * self.photos
 
 
 @dataclass(slots=True)
 class Stats:
     """Counters of the build that is running."""
 
+    quarantine_limit: float = 0.0
+    """Share of the photos that may be quarantined or fail."""
     newly_scored_photos: int = 0
     newly_packed_shards: int = 0
     chunks: int = 0
@@ -77,6 +77,7 @@ class Stats:
 
     def summary(self, known: Knowledge, chosen: Int64[np.ndarray, " k"]) -> BuildSummary:
         """Return the counts so far."""
+        quarantined = _num_quarantined(known)
         return BuildSummary(
             photos=len(known.photos),
             faces=known.num_scored(),
@@ -84,8 +85,9 @@ class Stats:
             dropped=known.num_dropped_by_reason().total(),
             newly_scored_photos=self.newly_scored_photos,
             newly_packed_shards=self.newly_packed_shards,
-            quarantined=_num_quarantined(known),
+            quarantined=quarantined,
             failed=self.failed_photos,
+            is_tolerable=quarantined + self.failed_photos <= self.quarantine_limit * len(known.photos),
             seconds=time.monotonic() - self.start,
         )
 
