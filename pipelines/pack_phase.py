@@ -15,7 +15,7 @@ import numpy as np
 from distributed import Client
 from jaxtyping import Int64
 
-from hqdata.shards import ShardFiles, ShardLayout
+from hqdata.shards import ShardFiles, ShardLayout, whole_shards
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
 from hqdata.storage import Folder
@@ -141,7 +141,8 @@ def _packed_values(row: PackRow) -> list[Any]:
 def _written(job: Job, key: str) -> dict[int, ShardFiles]:
     folder = job.folder("packed", key)
     markers = (_read_marker(folder, name, data) for name, data in folder.read_many(f.name for f in folder.files()))
-    return {shard.shard: shard for shard in markers if shard is not None and shard.is_whole(job.run_folder.path)}
+    read = (shard for shard in markers if shard is not None)
+    return {shard.shard: shard for shard in whole_shards(job.run_folder, read)}
 
 
 def _read_marker(folder: Folder, name: str, data: bytes) -> ShardFiles | None:

@@ -129,7 +129,7 @@ def is_finished(run: Folder, now: Mapping[str, Any]) -> bool:
     if before is None or _at(before, ("keys",)) != now["keys"] or _config_changed(before, now):
         return False
     try:
-        records = read_manifest(run.path).values()
+        records = read_manifest(run).values()
     except (OSError, ValueError):
         return False
     sizes = run.sizes(record.path for record in records)
@@ -138,7 +138,7 @@ def is_finished(run: Folder, now: Mapping[str, Any]) -> bool:
 
 def begin_run(run: Folder, description: Mapping[str, Any]) -> None:
     """Mark the run as unfinished and write down its settings, before any output changes."""
-    remove_manifest(run.path)
+    remove_manifest(run)
     run.write_json(RUN_PATH, description)
 
 

@@ -112,7 +112,7 @@ def pack_shard(rows: Sequence[PackRow], job: Job, pack_key: str, shard: int, lay
         BuildStopped: when a photo no longer gives the pixels that were scored, naming it.
     """
     shard_rows = (_shard_row(row, job) for row in rows)
-    files = write_shard(job.run_folder.path, shard, shard_rows, num_rows=len(rows), layout=layout)
+    files = write_shard(job.run_folder, shard, shard_rows, num_rows=len(rows), layout=layout)
     job.folder("packed", pack_key).write_json(f"{shard:05d}.json", files.to_json())
     return files
 

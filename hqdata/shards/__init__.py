@@ -14,7 +14,7 @@ from hqdata.shards.index import write_index
 from hqdata.shards.manifest import read_manifest, remove_manifest, write_manifest
 from hqdata.shards.rows import ShardLayout, ShardRow
 from hqdata.shards.verify import verify_run
-from hqdata.shards.writer import prune, write_shard
+from hqdata.shards.writer import prune, whole_shards, write_shard
 
 if TYPE_CHECKING:
     from hqdata.shards.reader import ShardDataset, open_dataset
@@ -31,6 +31,7 @@ __all__ = [
     "read_manifest",
     "remove_manifest",
     "verify_run",
+    "whole_shards",
     "write_index",
     "write_manifest",
     "write_shard",

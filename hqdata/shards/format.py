@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from hqdata.storage import Folder, open_folder
 
 __all__ = [
     "DATA_FOLDER",
@@ -130,14 +127,6 @@ class ShardFiles:
     def files(self) -> tuple[FileRecord, ...]:
         """All files of the shard."""
         return (self.data, *self.tensors)
-
-    def is_whole(self, run: Folder | Path | str) -> bool:
-        """Return whether every file is there with its size; bytes are not compared, see `verify_run`.
-
-        Costs a request for each file in an object store; `Folder.sizes` asks for those of many shards at once.
-        """
-        folder = open_folder(run)
-        return all(folder.size(file.path) == file.bytes for file in self.files)
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as JSON types; `from_json` gives it back."""

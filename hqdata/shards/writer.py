@@ -32,7 +32,7 @@ from hqdata.shards.rows import ShardLayout, ShardRow
 from hqdata.shards.tensors import TensorShard
 from hqdata.storage import Folder, open_folder
 
-__all__ = ["prune", "write_shard"]
+__all__ = ["prune", "whole_shards", "write_shard"]
 
 
 def write_shard(
@@ -77,6 +77,13 @@ def write_shard(
         data=data,
         tensors=tuple(tensors),
     )
+
+
+def whole_shards(run: Folder | Path | str, shards: Iterable[ShardFiles]) -> list[ShardFiles]:
+    """Return those of which every file is there with its size; bytes are not compared, see `verify_run`."""
+    candidates = list(shards)
+    sizes = open_folder(run).sizes(file.path for files in candidates for file in files.files)
+    return [files for files in candidates if all(sizes[file.path] == file.bytes for file in files.files)]
 
 
 def prune(run: Folder | Path | str, shards: Sequence[ShardFiles]) -> list[str]:

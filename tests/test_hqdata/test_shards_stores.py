@@ -14,6 +14,7 @@ from hqdata.shards import (
     read_manifest,
     remove_manifest,
     verify_run,
+    whole_shards,
     write_manifest,
     write_shard,
 )
@@ -113,9 +114,9 @@ def test_a_run_is_finished_as_long_as_it_has_a_manifest(run):
 
 def test_a_shard_is_whole_while_its_files_have_their_sizes(run):
     shards = write_shards(run)
-    assert [files.is_whole(run) for files in shards] == [True, True]
+    assert whole_shards(run, shards) == shards
     run.write(DATA, b"1")
-    assert [files.is_whole(run.url) for files in shards] == [True, False]
+    assert whole_shards(run.url, shards) == shards[:1]
 
 
 def test_prune_deletes_what_belongs_to_no_shard(run):

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 from shard_runs import LAYOUT, picture, row, rows, write_shards
 
-from hqdata.shards import ShardFiles, ShardLayout, prune, write_index, write_shard
+from hqdata.shards import ShardFiles, ShardLayout, prune, whole_shards, write_index, write_shard
 
 SCRIPT = "import sys, pathlib, shard_runs; shard_runs.write_run(pathlib.Path(sys.argv[1]))"
 
@@ -102,7 +102,7 @@ def test_an_earlier_attempt_is_replaced(tmp_path):
     path.parent.mkdir()
     path.write_bytes(b"half")
     files = write_shard(tmp_path, 0, rows(0, 1), num_rows=1, layout=LAYOUT)
-    assert files.is_whole(tmp_path)
+    assert whole_shards(tmp_path, [files]) == [files]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_records_survive_json(tmp_path):
 def test_a_shard_with_a_missing_or_cut_file_is_not_whole(tmp_path, spoil):
     files = write_shards(tmp_path)[0]
     spoil(tmp_path / files.tensors[1].path)
-    assert not files.is_whole(tmp_path)
+    assert whole_shards(tmp_path, [files]) == []
 
 
 def test_prune_deletes_what_belongs_to_no_shard(tmp_path):
