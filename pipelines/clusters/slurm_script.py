@@ -64,7 +64,7 @@ while [[ ! -e $finished ]] && ((SECONDS - last_seen < patience)); do
     run_workers $((lifetime - SECONDS))
     # a worker without a scheduler gives up after a minute
     if ((SECONDS - began > 90)); then last_seen=$SECONDS; fi
-    sleep 5
+    [[ -e $finished ]] || sleep 5
 done
 """
 
