@@ -8,6 +8,7 @@ import torch
 
 from pipelines.canary import canary_of
 from pipelines.config import RestoreConfig, UpscaleConfig
+from pipelines.hardware import hardware_here
 from pipelines.needs import Needs
 
 NEEDS = Needs(
@@ -37,3 +38,18 @@ def test_a_drivers_threads_are_left_as_they_were():
     before = torch.get_num_threads(), cv2.getNumThreads()
     canary_of.__wrapped__(NEEDS)
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+@pytest.mark.gpu
+def test_a_gpu_makes_the_same_pixels_each_time_and_nearly_those_of_the_processor():
+    on_gpu = replace(NEEDS, device="cuda")
+    first, second = canary_of.__wrapped__(on_gpu), canary_of.__wrapped__(on_gpu)
+    assert first == second
+    assert first.score == pytest.approx(canary_of(NEEDS).score, rel=0.01)  # a level or two in some pixels
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_answers_is_found():
+    found = hardware_here()
+    assert found.has_gpu
+    assert found.gpus[0] in found.group("cuda")
