@@ -61,7 +61,7 @@ def _build_options(command: Any) -> Any:
     options = [
         click.option("--source", "root", metavar="DIR", help="Folder or URL of photos."),
         click.option(
-            "--out", "run", required=True, type=click.Path(path_type=Path), metavar="RUN", help="The run folder."
+            "--out", "run", required=True, metavar="RUN", help="The run: a folder, or URL as s3://bucket/run."
         ),
         click.option("--kind", type=click.Choice(["auto", "celeba", "photos"]), help="Layout of the source."),
         click.option("--count", type=int, help="Faces to keep.  [default: 30000]"),
@@ -105,19 +105,25 @@ for command in (train, sample, interpolate, timelapse, export, *OPERATIONS):
     cli.add_command(command)
 
 
+def _existing_run(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse a folder that is not there; a URL is asked when it is read."""
+    return value if "://" in value else click.Path(exists=True, file_okay=False).convert(value, parameter, context)
+
+
 @cli.command()
 @_build_options
 @cluster_options
-def build(run: Path, cluster: Any, **options: Any) -> int:
+@click.option("--unlock", is_flag=True, help="Take the run from a driver that is gone but could not let go of it.")
+def build(run: str, cluster: Any, unlock: bool, **options: Any) -> int:
     """Build a data set: photos in, the best face crops out. The same command resumes."""
     from pipelines.build_dataset import build_dataset
 
-    return tell_summary(build_dataset(_config(options), run, cluster), str(run))
+    return tell_summary(build_dataset(_config(options), run, cluster, steal_lock=unlock), run)
 
 
 @cli.command()
 @_build_options
-def plan(run: Path, **options: Any) -> None:
+def plan(run: str, **options: Any) -> None:
     """Say what `build` would do: counts, chunks, storage, what is redone and why. Writes nothing."""
     from pipelines.plan import plan_build
 
@@ -126,9 +132,9 @@ def plan(run: Path, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("run", callback=_existing_run)
 @click.option("--deep", is_flag=True, help="Decode every picture too.")
-def verify(run: Path, deep: bool) -> None:
+def verify(run: str, deep: bool) -> None:
     """Check a finished run: checksums, counts, readable files."""
     from hqdata.shards import verify_run
 
