@@ -34,6 +34,7 @@ __all__ = [
     "CheckpointError",
     "Snapshot",
     "find_not_finite",
+    "generator_file",
     "latest_checkpoint",
     "load_checkpoint",
     "load_snapshot",
@@ -154,7 +155,7 @@ def load_snapshot(path: Path) -> Snapshot:
     Raises:
         CheckpointError: when there is none, or the file is damaged or of something else.
     """
-    file = _generator_file(path)
+    file = generator_file(path)
     try:
         with safe_open(file, framework="pt") as opened:
             header = json.loads((opened.metadata() or {})["progan-hq"])
@@ -181,7 +182,12 @@ def save_generator(file: Path, generator: Generator, *, level: int, fade: float,
         _write_tensors(temporary, _contiguous(generator.state_dict()), _header(generator, level, fade, images))
 
 
-def _generator_file(path: Path) -> Path:
+def generator_file(path: Path) -> Path:
+    """Return the file of the averaged generator of a training folder, a checkpoint folder, or the file given.
+
+    Raises:
+        CheckpointError: when there is none.
+    """
     if path.is_file():
         return path
     folder = latest_checkpoint(path) or path

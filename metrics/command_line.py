@@ -10,16 +10,32 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-__all__ = ["main", "score_group"]
+if TYPE_CHECKING:
+    from metrics.set_reading import PassMaker
+    from metrics.sources.source import ImageSource
+
+__all__ = ["Host", "main", "score_group"]
 
 USUAL = "inception-fid"
 EXIT_BROKEN = 1
 EXIT_WRONG_USE = 2
 EXIT_MISSING = 3
+
+
+class Host(Protocol):
+    """Whoever embeds this command, as the object of click's context: can do more than it does alone."""
+
+    def passes(self, options: dict[str, Any]) -> PassMaker | None:
+        """Return what makes the passes over both sets, which is asked first; None for this process."""
+        ...
+
+    def open(self, path: str, options: dict[str, Any]) -> ImageSource | None:
+        """Return the pictures that a word stands for; None for the usual way."""
+        ...
 
 
 def main() -> None:
@@ -107,16 +123,19 @@ def score(
         from metrics.evaluation import evaluate
         from metrics.whole_files import whole_file
 
+        host: Host | None = click.get_current_context().obj
+        passes = host.passes(network) if host else None
         with _progress(network["quiet"]) as progress:
             report = evaluate(
                 reference=_pictures(reference, network),
                 generated=_pictures(generated, network),
                 metrics=None if metrics is None else _words(metrics),
-                **_network(network),
+                **_network(network if passes is None else {**network, "device": _device_here(network["device"])}),
                 seed=network["seed"],
                 ci=ci,
                 cache=None if cache == "none" else cache,
                 progress=progress,
+                passes=passes,
             )
         if json_file and json_file != "-":
             with whole_file(Path(json_file)) as file:
@@ -217,12 +236,9 @@ def _check_outputs(*files: str | None) -> None:
 
 
 def _pictures(path: str, options: dict[str, Any]) -> Any:
-    """Return the path, or the source that --size and --limit make of it.
-
-    Whoever embeds this command may open more kinds: the context's object is asked first, and says None to pass.
-    """
-    embedding = click.get_current_context().obj
-    opened = embedding(path, options) if embedding else None
+    """Return the path, or the source that its host, or --size and --limit, make of it."""
+    host: Host | None = click.get_current_context().obj
+    opened = host.open(path, options) if host else None
     if opened is not None:
         return opened
     if options["size"] is None and options["limit"] is None:
@@ -245,6 +261,11 @@ def _network(options: dict[str, Any]) -> dict[str, Any]:
         opened = extractor(options["extractor"] or USUAL, **{name: options[name] for name in names})
         asked = {"extractor": opened, "device": options["device"]}
     return {**asked, "batch_size": _batch_size(options["batch_size"])}
+
+
+def _device_here(device: str) -> str:
+    """Return where this process computes figures, when others run the networks on a device that it may not have."""
+    return "cpu" if device == "cpu" else "auto"
 
 
 def _batch_size(text: str) -> int | str:

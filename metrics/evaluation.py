@@ -18,7 +18,7 @@ from metrics.measures import Gathered, Inputs
 from metrics.reference_cache import ReferenceCache, open_cache
 from metrics.reference_statistics import check_statistics
 from metrics.report import Figure, NetworkSummary, Report, SetSummary
-from metrics.set_reading import Clock, Progress, SetReader
+from metrics.set_reading import Clock, PassesHere, PassMaker, Progress, SetReader
 from metrics.set_warnings import (
     count_warnings,
     enlarged_warnings,
@@ -50,6 +50,7 @@ def evaluate(
     ci: float | None = None,
     cache: Path | str | None = "auto",
     progress: Progress | None = None,
+    passes: PassMaker | None = None,
 ) -> Report:
     """Return every figure that tells how far generated pictures are from reference pictures.
 
@@ -74,6 +75,8 @@ def evaluate(
         cache: folder for what was gathered of reference sets; "auto" is $HQ_CACHE or the user's cache folder, None
             keeps nothing. Entries are found again by the content of the pictures, weights, protocol and settings.
         progress: called after each batch.
+        passes: what reads the pictures and runs the networks over them; None does it in this process, on `device`.
+            Figures are always computed here.
 
     Raises:
         ValueError: for unknown metrics, with the nearest known name, and for pictures that cannot be measured.
@@ -102,7 +105,9 @@ def evaluate(
         known = pictures or _known(reference, statistics, plan)
         plan = plan.for_counts(reference=known.count, generated=made.count)
         plan = plan.for_sizes([_sizes(side) for side in (known, made)])
-    reader = SetReader(batch_size=plan.batch_size, device=plan.device, clock=clock, progress=progress)
+    reader = SetReader(
+        batch_size=plan.batch_size, passes=passes or PassesHere(plan.device), clock=clock, progress=progress
+    )
     for side in (known, made):
         side.gather(plan, reader, store)
     plan = plan.for_counts(reference=known.count, generated=made.count)
@@ -167,7 +172,7 @@ def _gatherers(plan: Plan, role: Role, count: int | None) -> list[Gatherer]:
     if "patches" in needed:
         gatherers.append(PatchGatherer(role, seed=plan.seed, expected=count, device=plan.device))
     if "similarities" in needed:
-        gatherers.append(PairGatherer(seed=plan.seed))
+        gatherers.append(PairGatherer(seed=plan.seed, device=plan.device))
     return gatherers
 
 
@@ -217,7 +222,7 @@ def _report(plan: Plan, known: _Side, made: _Side, figures: tuple[Figure, ...], 
         reference=sets[0],
         generated=sets[1],
         networks=_networks(plan),
-        device=plan.device,
+        device=reader.passes.device,
         seed=plan.seed,
         ci=plan.ci,
         warnings=tuple(warnings),

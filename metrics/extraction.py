@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
+from metrics.arrays import ArrayLike
 from metrics.feature_store import FeatureStore
 from metrics.features.interface import Embedding, FeatureExtractor
 from metrics.sources.batches import MixedBatch
 from metrics.sources.source import ImageSource
 
-__all__ = ["Consumer", "Extraction", "NetworkRows", "Pass", "extract", "one_pass"]
+__all__ = ["Consumer", "Extraction", "NetworkRows", "Pass", "extract", "one_pass", "usual_batch_size"]
 
 CPU_BATCH = 32
 """Pictures; networks gain nothing from more on a core."""
@@ -143,19 +144,23 @@ class NetworkRows:
         """Run the network on each size of picture, and put the rows back in the pictures' order."""
         parts = [self._embed(group.images) for group in batch.groups]
         places = [place for group in batch.groups for place in group.places]
-        self._keep(_in_order([part.features for part in parts], places), batch.first_index)
-        logits = [part.logits for part in parts if part.logits is not None]
-        if logits:
-            rows = _in_order(logits, places)
-            self.logits = self.logits or FeatureStore(rows.shape[1])
-            self.logits.update(rows, first_index=batch.first_index)
-            for take in self.on_logits:
-                take(rows, batch.first_index)
-
-    def _keep(self, rows: Float32[Tensor, "n d"], first_index: int) -> None:
-        self.features.update(rows, first_index=first_index)
+        features = _in_order([part.features for part in parts], places)
+        scores = [part.logits for part in parts if part.logits is not None]
+        logits = _in_order(scores, places) if scores else None
+        self.keep(features, logits, first_index=batch.first_index)
         for take in self.on_features:
-            take(rows, first_index)
+            take(features, batch.first_index)
+        if logits is not None:
+            for take in self.on_logits:
+                take(logits, batch.first_index)
+
+    def keep(self, features: ArrayLike, logits: ArrayLike | None, *, first_index: int) -> None:
+        """Put rows of the pictures from `first_index` on into the stores, wherever the network ran."""
+        self.features.update(features, first_index=first_index)
+        if logits is not None:
+            if self.logits is None:
+                self.logits = FeatureStore(logits.shape[1])
+            self.logits.update(logits, first_index=first_index)
 
     def _embed(self, images: UInt8[Tensor, "n 3 h w"]) -> Embedding:
         while True:
@@ -187,6 +192,11 @@ def _in_order(parts: list[Tensor], places: list[int]) -> Tensor:
     rows = torch.cat(parts)
     order = torch.argsort(torch.tensor(places)).to(rows.device)
     return rows[order]
+
+
+def usual_batch_size(device: str) -> int:
+    """Return what "auto" means on such a device where memory is no matter, the same on every machine."""
+    return CUDA_BATCH if torch.device(device).type == "cuda" else CPU_BATCH
 
 
 def _batch_size(wanted: int | str, device: torch.device) -> int:

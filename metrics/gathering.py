@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from typing import Protocol
@@ -46,6 +48,14 @@ class Gatherer(Consumer, Protocol):
         """Become what `arrays` was taken from."""
         ...
 
+    def part_arrays(self) -> Arrays:
+        """Return what another process's gatherer needs of this one, which saw a stretch of the pictures."""
+        ...
+
+    def add_part(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take in the `part_arrays` of the next stretch, as if its pictures had been added here."""
+        ...
+
 
 class RowGatherer:
     """Rows that a network makes of pictures, in the pictures' order: features, and logits where it has them."""
@@ -85,6 +95,16 @@ class RowGatherer:
         """Become what `arrays` was taken from."""
         self._rows.features.update(arrays["features"], first_index=0)
 
+    def part_arrays(self) -> Arrays:
+        """Return features and logits, and the index of the first picture; none may be missing after it."""
+        kept = self._rows
+        arrays = {"first": kept.features.indices()[:1], "features": kept.features.rows()}
+        return arrays if kept.logits is None else {**arrays, "logits": kept.logits.rows()}
+
+    def add_part(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take in the rows of the next stretch."""
+        self._rows.keep(arrays["features"], arrays.get("logits"), first_index=int(arrays["first"][0]))
+
 
 class PatchGatherer:
     """Patch descriptors for the sliced Wasserstein distance.
@@ -95,12 +115,14 @@ class PatchGatherer:
 
     part = "patches"
 
-    def __init__(self, role: Role, *, seed: int, expected: int | None, device: str) -> None:
+    def __init__(
+        self, role: Role, *, seed: int, expected: int | None, device: str, dtype: torch.dtype | None = None
+    ) -> None:
         self._device = torch.device(device)
         self._large = expected is None or expected > PATCHED_IN_MEMORY
         on_host = self._device.type == "cpu"
         folder = tempfile.gettempdir() if self._large and on_host else None
-        dtype = torch.float16 if self._large and not on_host else torch.float32
+        dtype = dtype or (torch.float16 if self._large and not on_host else torch.float32)
         self.descriptors = PatchDescriptors(role, seed=seed, folder=folder, dtype=dtype)
 
     def identity(self) -> dict[str, object]:
@@ -120,8 +142,10 @@ class PatchGatherer:
 
     def arrays(self) -> Arrays | None:
         """Return the descriptors' state: tensors as arrays, the few settings as JSON."""
-        if self._large:
-            return None
+        return None if self._large else self.part_arrays()
+
+    def part_arrays(self) -> Arrays:
+        """Return the descriptors' state, whatever its size."""
         state = self.descriptors.state_dict()
         patches = {f"patches_{level}": rows.cpu().numpy() for level, rows in enumerate(state.pop("patches"))}
         tensors = {name: state.pop(name).cpu().numpy() for name in ("indices", "sums")}
@@ -129,12 +153,19 @@ class PatchGatherer:
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Become what `arrays` was taken from."""
+        self.descriptors = self._descriptors(arrays)
+
+    def add_part(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take in the patches of the next stretch."""
+        self.descriptors.merge(self._descriptors(arrays))
+
+    def _descriptors(self, arrays: Mapping[str, np.ndarray]) -> PatchDescriptors:
         state = json.loads(arrays["settings"].tobytes())
         levels = sum(name.startswith("patches_") for name in arrays)
         tensors = {name: torch.from_numpy(values).to(self._device) for name, values in arrays.items()}
         state["patches"] = [tensors[f"patches_{level}"] for level in range(levels)]
         state |= {name: tensors[name] for name in ("indices", "sums")}
-        self.descriptors = PatchDescriptors.from_state_dict(state)
+        return PatchDescriptors.from_state_dict(state)
 
 
 class PairGatherer:
@@ -145,8 +176,17 @@ class PairGatherer:
 
     part = "similarities"
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, *, seed: int, device: str = "cpu", of: int | None = None) -> None:
+        """Begin empty.
+
+        Args:
+            seed: decides with a picture's index whether it is kept, and with whom it is paired.
+            device: where pictures go that come from another process.
+            of: pictures in the whole set, where this one sees a stretch of it.
+        """
         self._seed = seed
+        self._device = device
+        self._of = of
         self._kept: dict[int, Tensor] = {}
         self._ranks: dict[int, float] = {}
         self._found: Diversity | None = None
@@ -156,9 +196,12 @@ class PairGatherer:
         images = _single_size(batch)
         for place, image in enumerate(images):
             index = batch.first_index + place
-            self._ranks[index] = float(np.random.default_rng((self._seed, index)).random())
+            self._ranks[index] = _rank(self._seed, index)
             self._kept[index] = image.clone()  # the batch may be the caller's own memory
-        most = max(2, min(2 * PAIRS, KEPT_BYTES // images[0].numel()))
+        self._forget()
+
+    def _forget(self) -> None:
+        most = _most_kept(self._kept)
         for index in sorted(self._kept, key=self._ranks.__getitem__)[most:]:
             del self._kept[index], self._ranks[index]
 
@@ -184,6 +227,37 @@ class PairGatherer:
         """Become what `arrays` was taken from."""
         mean, error, pairs = arrays["diversity"].tolist()
         self._found = Diversity(mean=mean, standard_error=error, pairs=int(pairs))
+
+    def part_arrays(self) -> Arrays:
+        """Return those pictures that the whole set will keep, with their indices."""
+        most = _most_kept(self._kept)
+        limit = math.inf if self._of is None else _rank_limit(self._seed, self._of, most)
+        indices = [index for index in sorted(self._kept) if self._ranks[index] <= limit]
+        pictures = [self._kept[index].cpu().numpy() for index in indices]
+        return {"indices": np.array(indices, np.int64), "pictures": np.array(pictures, np.uint8)}
+
+    def add_part(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take in the pictures of the next stretch."""
+        pictures = torch.from_numpy(arrays["pictures"]).to(self._device)
+        for index, picture in zip(arrays["indices"].tolist(), pictures, strict=True):
+            self._ranks[index], self._kept[index] = _rank(self._seed, index), picture
+        if self._kept:
+            self._forget()
+
+
+def _most_kept(pictures: Mapping[int, Tensor]) -> int:
+    """Return how many pictures of the size of these are kept."""
+    return max(2, min(2 * PAIRS, KEPT_BYTES // next(iter(pictures.values())).numel()))
+
+
+def _rank(seed: int, index: int) -> float:
+    return float(np.random.default_rng((seed, index)).random())
+
+
+@functools.lru_cache(maxsize=8)
+def _rank_limit(seed: int, count: int, kept: int) -> float:
+    """Return the highest rank among the `kept` lowest of `count` pictures."""
+    return sorted(_rank(seed, index) for index in range(count))[min(kept, count) - 1]
 
 
 def _single_size(batch: MixedBatch) -> Tensor:

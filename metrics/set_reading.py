@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from metrics.extraction import one_pass
+from metrics.extraction import Pass, one_pass
 from metrics.gathering import Gatherer
 from metrics.reference_cache import DamagedEntry, ReferenceCache
 from metrics.sources.source import ImageSource
 
-__all__ = ["Clock", "Progress", "SetReader"]
+__all__ = ["Clock", "PassMaker", "PassesHere", "Progress", "SetReader"]
 
 Progress = Callable[[str, int, int | None], None]
 """Called with "reference" or "generated", pictures done, and pictures in all where that is known."""
@@ -44,12 +45,50 @@ class Clock:
         self.seconds[part] = self.seconds.get(part, 0.0) + seconds
 
 
+class PassMaker(Protocol):
+    """Makes passes over sets: in this process, or in others whose work it puts together."""
+
+    @property
+    def device(self) -> str:
+        """What the networks run on."""
+        ...
+
+    def one_pass(
+        self,
+        source: ImageSource,
+        gatherers: Sequence[Gatherer],
+        *,
+        batch_size: int | str,
+        progress: Callable[[int, int | None], None] | None,
+    ) -> Pass:
+        """Bring the empty gatherers, and what the source has noticed, to where `extraction.one_pass` would."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PassesHere:
+    """Makes passes in this process."""
+
+    device: str
+
+    def one_pass(
+        self,
+        source: ImageSource,
+        gatherers: Sequence[Gatherer],
+        *,
+        batch_size: int | str,
+        progress: Callable[[int, int | None], None] | None,
+    ) -> Pass:
+        """Feed every picture to all gatherers."""
+        return one_pass(source, gatherers, device=self.device, batch_size=batch_size, progress=progress)
+
+
 @dataclass(kw_only=True)
 class SetReader:
     """Fills gatherers from sources, and remembers what the report must tell about it."""
 
     batch_size: int | str
-    device: str
+    passes: PassMaker
     clock: Clock
     progress: Progress | None
     pictures_read: int = 0
@@ -63,10 +102,9 @@ class SetReader:
         """Give every picture to every gatherer, and return how many there were; for no gatherer nothing is read."""
         if not gatherers:
             return source.count or 0
-        done = one_pass(
+        done = self.passes.one_pass(
             source,
             gatherers,
-            device=self.device,
             batch_size=self.batch_size,
             progress=None if self.progress is None else partial(self.progress, role),
         )
@@ -142,7 +180,7 @@ class SetReader:
         return {
             "content": content,
             "part": gatherer.part,
-            "device": torch.device(self.device).type,
+            "device": torch.device(self.passes.device).type,
             "package": importlib.metadata.version("progan-hq"),
             **gatherer.identity(),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -10,12 +12,33 @@ from torch import Tensor
 
 from metrics.arrays import to_uint8
 
-__all__ = ["Conversion"]
+__all__ = ["Conversion", "Tally"]
 
 FAR_OUTSIDE = 0.05
 """Share of the range's width by which a network's last layer may overshoot without a word."""
 MOST_OUTSIDE = 0.1
 """Share of far outlying values from which the range said cannot be the one meant."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What was noticed about pictures on their way to uint8; tallies of parts add up to that of the whole."""
+
+    grey: int = 0
+    """Pictures with one channel."""
+    floats: int = 0
+    """Pictures of floats."""
+    clipped: float = 0.0
+    """Sum of their shares of saturated values."""
+    darkest: int = 255
+    """Level of the darkest value that came of floats."""
+
+    def add(self, other: Tally) -> None:
+        """Count another part's pictures too."""
+        self.grey += other.grey
+        self.floats += other.floats
+        self.clipped += other.clipped
+        self.darkest = min(self.darkest, other.darkest)
 
 
 class Conversion:
@@ -27,10 +50,7 @@ class Conversion:
     def __init__(self, *, name: str, value_range: tuple[float, float] | None) -> None:
         self._name = name
         self._value_range = value_range
-        self._grey_count = 0
-        self._float_count = 0
-        self._clipped = 0.0
-        self._darkest = 255
+        self.tally = Tally()
 
     def __call__(self, given: object, *, first_index: int) -> UInt8[Tensor, "n 3 h w"]:
         """Return one picture, or a batch of them, on the device where it is.
@@ -49,19 +69,19 @@ class Conversion:
         if tensor.dtype != torch.uint8:
             tensor = self._levels(tensor, first_index)
         if tensor.shape[1] == 1:
-            self._grey_count += len(tensor)
+            self.tally.grey += len(tensor)
             tensor = tensor.expand(-1, 3, -1, -1)
         return tensor.contiguous()
 
     def notes(self) -> list[str]:
         """Return what was noticed so far, in sentences."""
-        told = []
-        if self._grey_count:
-            told.append(f"{self._name}: {self._grey_count} pictures are grey; their one channel was repeated")
-        if self._float_count and self._clipped >= 0.0005:
-            share = self._clipped / self._float_count
+        told, seen = [], self.tally
+        if seen.grey:
+            told.append(f"{self._name}: {seen.grey} pictures are grey; their one channel was repeated")
+        if seen.floats and seen.clipped >= 0.0005:
+            share = seen.clipped / seen.floats
             told.append(f"{self._name}: {share:.1%} of all values lay outside {self._value_range} and were saturated")
-        if self._float_count and self._darkest >= 127:
+        if seen.floats and seen.darkest >= 127:
             told.append(
                 f"{self._name}: no value lies in the darker half of {self._value_range}; is that the range of these"
                 " pictures?"
@@ -93,7 +113,7 @@ class Conversion:
         if picture.mode == "RGB":
             return picture
         if picture.mode in ("1", "L"):
-            self._grey_count += 1
+            self.tally.grey += 1
             return picture.convert("RGB")
         raise ValueError(
             f"{self._at(index)} must be an RGB or grey PIL picture, got mode {picture.mode}; convert it where you can"
@@ -131,10 +151,10 @@ class Conversion:
                 f"{self._at(index)}: {far:.0%} of the values lie outside {self._value_range}, the range said (from"
                 f" {batch.min().item():.4g} to {batch.max().item():.4g}); say the right value_range"
             )
-        self._clipped += ((batch < low) | (batch > high)).float().mean().item() * len(batch)
-        self._float_count += len(batch)
+        self.tally.clipped += ((batch < low) | (batch > high)).float().mean().item() * len(batch)
+        self.tally.floats += len(batch)
         levels = to_uint8(batch, value_range=self._value_range)
-        self._darkest = min(self._darkest, int(levels.min()))
+        self.tally.darkest = min(self.tally.darkest, int(levels.min()))
         return levels
 
     def _at(self, index: int) -> str:

@@ -13,6 +13,7 @@ from PIL import ImageFile
 from torch import Tensor
 
 from metrics.sources.batches import Block
+from metrics.sources.conversion import Tally
 from metrics.sources.decoding import PictureFacts, UnreadablePicture, decode, describe
 from metrics.sources.options import Options
 from metrics.sources.ordered import in_order
@@ -50,6 +51,7 @@ class EncodedPictures:
             notes: what was noticed while the files were listed.
         """
         self.name = name
+        self.tally = Tally()  # nothing: the files themselves tell
         self.count: int | None = len(labels)
         self._labels = [_printable(label) for label in labels]
         self._read = read

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
 import torch
 
 from metrics.sources.batches import RESIZE_METHOD, Batch, Block, MixedBatch, batched, on_device, resized
+from metrics.sources.conversion import Tally
 from metrics.sources.summary import Summary
 
-__all__ = ["ImageSource", "MixedSizes", "NoPictures", "Pictures"]
+__all__ = ["ImageSource", "MixedSizes", "NoPictures", "Noticed", "Pictures"]
 
 FINGERPRINT_VERSION = b"progan-hq/pictures 1"
 """Raised when the same files give other pixels."""
@@ -27,6 +28,25 @@ class NoPictures(ValueError):
     """A source holds nothing to measure; the message names it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """What a pass over pictures showed beside the pictures: what a source tells of them comes of it."""
+
+    sizes: dict[tuple[int, int], int]
+    """Pictures of each (height, width)."""
+    tally: Tally
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists and numbers."""
+        return {"sizes": [[*size, count] for size, count in self.sizes.items()], "tally": asdict(self.tally)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Noticed:
+        """Return what `to_json` was made of."""
+        sizes = {(height, width): count for height, width, count in values["sizes"]}
+        return cls(sizes=sizes, tally=Tally(**values["tally"]))
+
+
 class Pictures(Protocol):
     """What every kind of source offers; `ImageSource` makes batches of it."""
 
@@ -34,6 +54,11 @@ class Pictures(Protocol):
     """For messages and the report."""
     count: int | None
     """Pictures in it, or None for a stream that must be read to its end."""
+
+    @property
+    def tally(self) -> Tally:
+        """What was noticed while pictures were converted; may be added to."""
+        ...
 
     def blocks(self, chosen: Sequence[int], *, size: int) -> Iterator[Block]:
         """Yield pictures as (place in `chosen`, images), about `size` at a time; a stream ignores what is chosen."""
@@ -151,6 +176,10 @@ class ImageSource:
         if self.count < world:
             raise ValueError(f"{self.name} holds {self.count} pictures, fewer than the {world} processes")
         start, stop = (self.count * number // world for number in (rank, rank + 1))
+        return self.stretch(start, stop)
+
+    def stretch(self, start: int, stop: int) -> ImageSource:
+        """Return the pictures from `start` up to `stop`, which keep their indices; of a source of known length."""
         return ImageSource(
             self._pictures,
             chosen=self._chosen[start:stop],
@@ -158,6 +187,15 @@ class ImageSource:
             size=self._size,
             note=self._note,
         )
+
+    def noticed(self) -> Noticed:
+        """Return what the last pass showed."""
+        return Noticed(sizes=dict(self._seen_sizes), tally=replace(self._pictures.tally))
+
+    def notice(self, noticed: Noticed) -> None:
+        """Take in what another process's pass over a stretch of this source showed, as if it had been made here."""
+        self._seen_sizes.update(noticed.sizes)
+        self._pictures.tally.add(noticed.tally)
 
     def fingerprint(self) -> str | None:
         """Return a sha256 of the pictures' content and order, or None for streams and generators.

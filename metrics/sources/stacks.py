@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metrics.arrays import ArrayLike
 from metrics.sources.batches import Block
-from metrics.sources.conversion import Conversion
+from metrics.sources.conversion import Conversion, Tally
 from metrics.sources.ordered import in_order
 from metrics.sources.summary import Summary, same_content
 from metrics.whole_files import DAMAGED
@@ -53,6 +53,11 @@ class StackedPictures:
         self._value_range = value_range
         self._notes = notes
         self._convert = Conversion(name=name, value_range=value_range)
+
+    @property
+    def tally(self) -> Tally:
+        """What was noticed while pictures were converted."""
+        return self._convert.tally
 
     def label(self, index: int) -> str:
         """Return the picture's number."""

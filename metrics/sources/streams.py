@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import DataLoader, RandomSampler
 
 from metrics.sources.batches import Block
-from metrics.sources.conversion import Conversion
+from metrics.sources.conversion import Conversion, Tally
 from metrics.sources.options import Options
 from metrics.sources.summary import Summary
 
@@ -32,6 +32,11 @@ class IndexedPictures:
         self._items = items
         self._value_range = options.value_range
         self._convert = Conversion(name=name, value_range=options.value_range)
+
+    @property
+    def tally(self) -> Tally:
+        """What was noticed while pictures were converted."""
+        return self._convert.tally
 
     def label(self, index: int) -> str:
         """Return the item's number."""
@@ -70,6 +75,11 @@ class StreamedPictures:
         self._limit = options.limit
         self._spent = False
         self._convert = Conversion(name=name, value_range=options.value_range)
+
+    @property
+    def tally(self) -> Tally:
+        """What was noticed while pictures were converted."""
+        return self._convert.tally
 
     def label(self, index: int) -> str:
         """Return the picture's number in the stream."""
@@ -129,6 +139,11 @@ class GeneratedPictures:
         self._chunk = options.chunk
         self._value_range = options.value_range
         self._convert = Conversion(name=name, value_range=options.value_range)
+
+    @property
+    def tally(self) -> Tally:
+        """What was noticed while pictures were converted."""
+        return self._convert.tally
 
     def label(self, index: int) -> str:
         """Return the picture's number."""
