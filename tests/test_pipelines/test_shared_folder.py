@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from local_s3 import local_s3
 
 from pipelines.shared_folder import MeetingPoint, meeting_in
 
@@ -60,3 +61,12 @@ def test_an_object_store_is_a_folder_too():
         assert meeting.unseen_by_driver(["w1"]) == []
         folder = meeting.folder
     assert folder.files() == []
+
+
+def test_a_store_that_refuses_to_be_written_to_is_a_fault_with_its_cause():
+    with local_s3() as server, meeting_in("s3://bucket/run") as meeting:
+        assert meeting.fault_seen_by_worker("w1") == ""
+        assert meeting.unseen_by_driver(["w1"]) == []
+        server.fail("PUT .*w2", status=403, times=100)
+        fault = meeting.fault_seen_by_worker("w2")
+    assert "the run folder s3://bucket/run cannot be used: PermissionError" in fault
