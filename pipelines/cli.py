@@ -107,7 +107,9 @@ for command in (train, sample, interpolate, timelapse, export, *OPERATIONS):
 
 def _existing_run(context: click.Context, parameter: click.Parameter, value: str) -> str:
     """Refuse a folder that is not there; a URL is asked when it is read."""
-    return value if "://" in value else click.Path(exists=True, file_okay=False).convert(value, parameter, context)
+    if "://" not in value:
+        click.Path(exists=True, file_okay=False).convert(value, parameter, context)
+    return value
 
 
 @cli.command()
