@@ -53,7 +53,7 @@ from pipelines.spending import keep_spending
 from pipelines.stats import BuildSummary, Stats
 from pipelines.tables import DROPPED_PATH, write_rated, write_selected
 
-__all__ = ["build_dataset", "choose_device", "open_configured_source", "settled_device"]
+__all__ = ["build_dataset", "choose_device", "open_configured_source", "scratch_of", "settled_device"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def build_dataset(
 
         @functools.cache
         def client() -> Client:
-            return stack.enter_context(open_cluster(choice, scratch=_scratch(folder)))
+            return stack.enter_context(open_cluster(choice, scratch=scratch_of(folder)))
 
         before = previous_run(folder)
         device = settled_device(config, before) or examine_devices(client()).choose()
@@ -191,7 +191,7 @@ def choose_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _scratch(run: Folder) -> Path:
+def scratch_of(run: Folder) -> Path:
     """Return where local workers put their temporary files: in the run's work folder where that is a disk."""
     return run.path / WORK_FOLDER / "dask" if run.is_local else scratch_folder() / "hqdata-dask"
 

@@ -77,6 +77,7 @@ def _build_options(command: Any) -> Any:
         click.option("--mode", type=click.Choice(["accurate", "fast", "exact"]), help="How crops are resampled."),
         click.option("--allow-subset", is_flag=True, default=None, help="Accept an incomplete CelebA folder."),
         click.option("--workers", type=int, help="As --local N; 0 is one a core."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="What all workers compute on."),
         click.option(
             "--config",
             "files",
@@ -125,11 +126,23 @@ def build(run: str, cluster: Any, unlock: bool, **options: Any) -> int:
 
 @cli.command()
 @_build_options
-def plan(run: str, **options: Any) -> None:
-    """Say what `build` would do: counts, chunks, storage, what is redone and why. Writes nothing."""
+@cluster_options
+@click.option("--pilot", type=click.IntRange(min=1), metavar="N", help="Score N photos first, to measure their cost.")
+def plan(run: str, cluster: Any, pilot: int | None, **options: Any) -> None:
+    """Say what `build` would do: counts, chunks, storage, time, what is redone and why. Writes nothing.
+
+    With --pilot it scores N photos where the options of a cluster say, and keeps their rows for the build.
+    """
     from pipelines.plan import plan_build
 
-    for line in plan_build(_config(options), run).lines():
+    config = _config(options)
+    if pilot is not None:
+        from pipelines.pilot import score_pilot
+
+        config = score_pilot(config, run, cluster, photos=pilot)
+    elif cluster.is_made:
+        raise click.UsageError("a plan computes nothing; give --pilot N too, to measure photos on that cluster")
+    for line in plan_build(config, run).lines():
         click.echo(line)
 
 
@@ -203,7 +216,7 @@ def _config(options: dict[str, Any]) -> Any:
         upscale={"when": options["upscale"], "weights": options["upscale_weights"]},
         align={"size": options["size"], "mode": options["mode"]},
         select={"count": options["count"], "where": options["where"]},
-        run={"workers": options["workers"]},
+        run={"workers": options["workers"], "device": options["device"]},
     )
 
 

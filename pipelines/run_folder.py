@@ -163,7 +163,11 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], label: str) 
     joint = " " if " " in label else "."
     for key in sorted({*before, *now}):
         if before.get(key) != now.get(key):
-            yield f"{label}{joint}{key}: {before.get(key)} -> {now.get(key)}"
+            yield f"{label}{joint}{key}: {_shown(before.get(key))} -> {_shown(now.get(key))}"
+
+
+def _shown(value: Any) -> str:
+    return "''" if value == "" else str(value)
 
 
 def _at(values: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:

@@ -30,17 +30,25 @@ ENVIRONMENT_ERROR_LIMIT = 20
 
 
 def score_photos(
-    client: Client, known: Knowledge, job: Job, config: BuildConfig, stats: Stats, *, expected: Fitness | None = None
+    client: Client,
+    known: Knowledge,
+    job: Job,
+    config: BuildConfig,
+    stats: Stats,
+    *,
+    expected: Fitness | None = None,
+    most: int | None = None,
 ) -> None:
-    """Do what is left to do; `known` and `stats` take in what comes back.
+    """Do what is left to do, or the first `most` photos of it; `known` and `stats` take in what comes back.
 
     Raises:
         BuildStopped: if the environment fails, or if more than half of the first photos fail for no fault of theirs.
     """
-    numbers = known.to_do()
+    left = known.to_do()
+    numbers = left[:most]
     photos = len(known.photos)
     threshold = CacheThreshold(count=config.select.count, photos=photos, pilot_photos=config.run.pilot_photos)
-    threshold.add(photos - len(numbers), known.scores().tolist())
+    threshold.add(photos - len(left), known.scores().tolist())
     fixed = {"off": math.inf, "all": -math.inf}.get(config.run.cache)
     breaker = _Breaker()
     workers = len(client.scheduler_info(n_workers=-1)["workers"])

@@ -15,6 +15,7 @@ from hqdata.settings import ConfigError
 from hqdata.shards.format import MANIFEST_PATH
 from hqdata.storage import Folder, open_folder
 from pipelines.build_dataset import STATS_PATH
+from pipelines.durations import in_words
 from pipelines.progress import PROGRESS_PATH
 from pipelines.run_folder import RUN_PATH, previous_run
 from pipelines.run_lock import holder_of
@@ -63,9 +64,9 @@ class RunStatus:
         if self.phase and self.state != "finished":
             yield f"{self.phase:<11} {self._progress()}"
         if self.silent_s is not None and self.state == "interrupted":
-            yield f"            last heard of {_span(self.silent_s)} ago; the same command goes on"
+            yield f"            last heard of {in_words(self.silent_s)} ago; the same command goes on"
         elif self.silent_s is not None and self.state == "running" and self.silent_s > SILENT_S:
-            yield f"            no sign of progress for {_span(self.silent_s)}"
+            yield f"            no sign of progress for {in_words(self.silent_s)}"
         if self.counts:
             names = ("photos", "faces", "selected", "dropped", "quarantined")
             yield "counts      " + ", ".join(f"{self.counts[name]} {name}" for name in names if name in self.counts)
@@ -77,7 +78,7 @@ class RunStatus:
 
     def _progress(self) -> str:
         speed = "" if self.per_second is None else f", {self.per_second:.2f} {self.unit}/s"
-        rest = "" if self.eta_s is None else f", about {_span(self.eta_s)} to go"
+        rest = "" if self.eta_s is None else f", about {in_words(self.eta_s)} to go"
         return f"{self.done} of {self.total} {self.unit}{speed}{rest}"
 
 
@@ -145,16 +146,3 @@ def _speed(lines: Sequence[Mapping[str, Any]]) -> float | None:
     if last["seconds"] <= seconds or last["done"] <= done:
         return None
     return (last["done"] - done) / (last["seconds"] - seconds)
-
-
-def _span(seconds: float) -> str:
-    """Return a duration for people.
-
-    >>> _span(59.7), _span(600), _span(9000), _span(400_000)
-    ('60 s', '10 min', '2.5 h', '4.6 days')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
