@@ -233,6 +233,7 @@ class Window:
         """Return the answer of a finished task; None where it is found lost and is on its way to being made again."""
         scheduler = cast("Any", self._client.scheduler)
         fetching = asyncio.ensure_future(scheduler.gather(keys=[key]))
+        fetching.add_done_callback(_look_at_error)
         try:
             while future.status == "finished" and not fetching.done():
                 await asyncio.wait({fetching}, timeout=LOOK_FOR_LOSS_EVERY_S)
@@ -251,3 +252,9 @@ class Window:
 
     async def _ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         return await cast("Awaitable[Any]", self._client.run(function, *arguments, on_error="return"))
+
+
+def _look_at_error(task: asyncio.Task[Any]) -> None:
+    """Asyncio prints the errors of tasks that nobody asks for theirs, and a fetch may be given up."""
+    if not task.cancelled():
+        task.exception()
