@@ -37,6 +37,7 @@ from pipelines.pack_phase import PackPlan, pack_missing, plan_shards
 from pipelines.preflight import Fitness, examine_cluster, examine_devices
 from pipelines.provenance import hardware_changes, hardware_record
 from pipelines.report import write_contact_sheet
+from pipelines.room_needed import parquet_bytes, scratch_bytes, tensor_bytes
 from pipelines.run_folder import (
     begin_run,
     describe_run,
@@ -100,13 +101,24 @@ def build_dataset(
         if not len(known.to_do()) and is_finished(folder, description):
             logger.info("%s is finished and up to date", folder)
             return stats.summary(known, select(known, config, folder))
-        report = examine_cluster(client(), job)
+        report = examine_cluster(
+            client(),
+            job,
+            run_bytes=_bytes_to_come(config, len(refs)) if before is None else 0,
+            scratch_bytes=scratch_bytes(config, folder),
+        )
         report.stop_if_unfit()
         for warning in (*report.warnings, *hardware_changes(report, before, description["keys"])):
             logger.warning("%s", warning)
         stats.enlist(describe_crew(choice, client(), report))
         begin_run(folder, description | {"hardware": hardware_record(report, before, description["keys"])})
         return _Build(config, folder, source, job, known, stats, report.expected).run(client())
+
+
+def _bytes_to_come(config: BuildConfig, photos: int) -> int:
+    """Return about what a new run takes, cache included."""
+    faces = min(config.select.count, photos)
+    return tensor_bytes(config, faces) + 2 * parquet_bytes(config, faces)
 
 
 def _what_is_known(source: Source, job: Job) -> tuple[Knowledge, Sequence[PhotoRef]]:

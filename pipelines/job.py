@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from hqdata import restore, upscale
@@ -15,7 +16,7 @@ from hqdata.settings import ConfigError
 from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
 from hqdata.storage import Folder, open_folder
-from hqdata.weights import weights_sha256
+from hqdata.weights.loading import is_file, weights_sha256
 from pipelines.config import BuildConfig, LandmarksConfig, RestoreConfig, UpscaleConfig
 from pipelines.ledger import fingerprint
 from pipelines.photo_index import order_key
@@ -121,14 +122,19 @@ def make_job(config: BuildConfig, source: Source, run: Folder, device: str) -> J
         provider=provider,
         landmarks=config.landmarks,
         limit_pixels=limit_pixels,
-        restore=config.restore,
-        upscale=config.upscale,
+        restore=replace(config.restore, weights=_anywhere(config.restore.weights)),
+        upscale=replace(config.upscale, weights=_anywhere(config.upscale.weights)),
         weights=tuple(weights.items()),
         size=config.align.size,
         mode=config.align.mode,
         device=device,
         cache=config.run.cache,
     )
+
+
+def _anywhere(weights: str) -> str:
+    """Return a file's absolute path, since workers have other working folders; names of weights stay."""
+    return str(Path(weights).expanduser().resolve()) if is_file(weights) else weights
 
 
 def list_photos(source: Source, job: Job) -> Sequence[PhotoRef]:

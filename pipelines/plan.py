@@ -19,6 +19,7 @@ from pipelines.known_run import KnownRun, know_run
 from pipelines.pack_phase import plan_shards
 from pipelines.plan_estimates import TimeEstimate, estimate_time, expected_cached
 from pipelines.redo_reasons import redo_reasons
+from pipelines.room_needed import parquet_bytes, tensor_bytes
 from pipelines.run_folder import is_finished, settings_changed
 from pipelines.select_phase import select
 from pipelines.spending import read_spending
@@ -26,9 +27,6 @@ from pipelines.tables import SCORES_PATH
 
 __all__ = ["BuildPlan", "plan_build"]
 
-PNG_SHARE = 0.45
-"""Of raw bytes, for crops of photos; measured 0.42-0.53 at 1024 px."""
-PYRAMID_FACTOR = 4 / 3
 JUDGED_PHOTOS = 100
 """So many must be done before they say how many faces a photo has; one, until then."""
 
@@ -118,9 +116,9 @@ def plan_build(config: BuildConfig, run: Folder | Path | str) -> BuildPlan:
         selected=most,
         shards=math.ceil(most / config.pack.rows_per_shard),
         shards_done=shards_done,
-        tensor_bytes=round(most * _raw_bytes(config) * PYRAMID_FACTOR),
-        parquet_bytes=round(most * _raw_bytes(config) * PNG_SHARE),
-        cache_bytes=round(_cached(state, num_tasks, most) * _raw_bytes(config) * PNG_SHARE),
+        tensor_bytes=tensor_bytes(config, most),
+        parquet_bytes=parquet_bytes(config, most),
+        cache_bytes=parquet_bytes(config, _cached(state, num_tasks, most)),
         time=_time(state, searched=to_find, rendered=num_tasks - to_find, packed=most - faces_done),
         changes=tuple(settings_changed(state.before, state.now)),
         reasons=tuple(redo_reasons(state.before, state.now, find=to_find, render=num_tasks - to_find)),
@@ -166,10 +164,6 @@ def _time(state: KnownRun, *, searched: int, rendered: int, packed: int) -> Time
     spending = read_spending(state.folder, state.job.score_key)
     threads = state.config.run.workers or spending.threads or len(os.sched_getaffinity(0))
     return estimate_time(spending, searched=searched, rendered=rendered, packed=packed, threads=threads)
-
-
-def _raw_bytes(config: BuildConfig) -> int:
-    return 3 * config.align.size**2
 
 
 def _size(count: int) -> str:

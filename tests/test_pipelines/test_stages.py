@@ -1,12 +1,13 @@
 """What a worker writes down, and what it leaves for the next build to try again."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from small_source import write_small_celeba
 
-from hqdata import precision
+from hqdata import precision, restore
 from hqdata.record import Refused
 from hqdata.sources import open_source
 from hqdata.storage import open_folder
@@ -135,3 +136,14 @@ def test_threads_beside_the_networks_change_no_row_and_no_crop(tmp_path: Path, m
         written.append((files, result.found, result.scored, result.cached))
     assert written[0] == written[1]
     assert written[0][-1] == 4
+
+
+def test_a_job_names_a_file_of_weights_so_that_any_folder_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_small_celeba(tmp_path / "source", num_photos=1)
+    shipped = Path(restore.__file__).parents[1] / "weights" / "dejpeg-small.safetensors"
+    shutil.copy(shipped, tmp_path / "mine.safetensors")
+    monkeypatch.chdir(tmp_path)
+    config = load_config(assignments=["restore.weights=mine.safetensors"])
+    job = make_job(config, open_source(str(tmp_path / "source")), open_folder(tmp_path / "run"), "cpu")
+    assert job.restore.weights == str(tmp_path / "mine.safetensors")
+    assert job.upscale.weights == "sr4-small"
