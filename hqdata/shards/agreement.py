@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,33 @@ from hqdata.png import decode_png, pixel_sha256
 from hqdata.resample import box_pyramid
 from hqdata.shards.format import INDEX_PATH, SELECTED_PATH, Problem
 from hqdata.shards.index import Index, IndexedFile, read_index
+from hqdata.shards.spreading import Spread
 from hqdata.shards.tensors import TensorHeader, map_images, parse_header, read_header
 from hqdata.storage import Folder
 
-__all__ = ["check_agreement"]
+__all__ = ["ListedShard", "check_agreement", "check_shards"]
 
 DECODED_ROWS = 16
 """PNGs held at once by the deep check."""
 PARQUET_ERRORS = (pa.ArrowException, KeyError, OSError)
 
 
-def check_agreement(run: Folder, *, known: Set[str], sound: Set[str], deep: bool) -> list[Problem]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedShard:
+    """What the index says of one shard."""
+
+    data: IndexedFile
+    tensors: tuple[IndexedFile, ...]
+    """By resolution, as in `resolutions`."""
+    resolutions: tuple[int, ...]
+    ids: tuple[str, ...]
+    size: int
+    """Side of its pictures in pixels."""
+    deep: bool
+    """Whether the pixels are to be compared too."""
+
+
+def check_agreement(run: Folder, *, known: Set[str], sound: Set[str], deep: bool, spread: Spread) -> list[Problem]:
     """Return where the files of a run contradict each other.
 
     Args:
@@ -37,19 +54,41 @@ def check_agreement(run: Folder, *, known: Set[str], sound: Set[str], deep: bool
         known: paths that the manifest lists.
         sound: those of them whose bytes are right, the index and the selection among them; others are not opened.
         deep: also compare the pixels of every PNG with the tensors of every resolution.
+        spread: how the shards are shared out.
     """
     try:
         index = read_index(run)
     except ValueError as error:
         return [Problem(path=INDEX_PATH, what=str(error))]
     problems = list(_check_selection(run, index))
-    for shard in range(len(index.data)):
-        paths = {file.path for file in index.shard_files(shard)}
+    shards = []
+    for number in range(len(index.data)):
+        paths = {file.path for file in index.shard_files(number)}
         problems += [Problem(path=path, what="is in the index but not in the manifest") for path in paths - known]
         if paths <= sound:
-            found = list(_check_shard(run, index, shard))
-            problems += found or (_check_pixels(run, index, shard) if deep else [])
+            shards.append(_listed(index, number, deep=deep))
+    return [*problems, *spread(check_shards, run, shards)]
+
+
+def check_shards(run: Folder, shards: Sequence[ListedShard]) -> list[Problem]:
+    """Return where shards contradict the index, or, where the deep check is asked for, themselves."""
+    problems = []
+    for shard in shards:
+        found = list(_check_shard(run, shard))
+        problems += found or (_check_pixels(run, shard) if shard.deep else [])
     return problems
+
+
+def _listed(index: Index, number: int, *, deep: bool) -> ListedShard:
+    data, *tensors = index.shard_files(number)
+    return ListedShard(
+        data=data,
+        tensors=tuple(tensors),
+        resolutions=tuple(index.tensors),
+        ids=tuple(index.shard_ids(number)),
+        size=index.size,
+        deep=deep,
+    )
 
 
 def _check_selection(run: Folder, index: Index) -> Iterator[Problem]:
@@ -63,10 +102,9 @@ def _check_selection(run: Folder, index: Index) -> Iterator[Problem]:
         yield Problem(path=SELECTED_PATH, what=what)
 
 
-def _check_shard(run: Folder, index: Index, shard: int) -> Iterator[Problem]:
-    data, *tensors = index.shard_files(shard)
-    yield from _check_ids(run, data, index.shard_ids(shard))
-    for resolution, file in zip(index.tensors, tensors, strict=True):
+def _check_shard(run: Folder, shard: ListedShard) -> Iterator[Problem]:
+    yield from _check_ids(run, shard.data, list(shard.ids))
+    for resolution, file in zip(shard.resolutions, shard.tensors, strict=True):
         try:
             header = _header(run, file.path)
         except ValueError as error:
@@ -88,12 +126,13 @@ def _check_ids(run: Folder, data: IndexedFile, expected: list[str]) -> Iterator[
         yield Problem(path=data.path, what=what)
 
 
-def _check_pixels(run: Folder, index: Index, shard: int) -> Iterator[Problem]:
+def _check_pixels(run: Folder, shard: ListedShard) -> Iterator[Problem]:
     """Decode every picture of a shard and compare it with its hash and with the tensors."""
     with ExitStack() as stack:
-        data, *tensors = ((file.path, stack.enter_context(run.reading(file.path))) for file in index.shard_files(shard))
+        files = (shard.data, *shard.tensors)
+        data, *tensors = ((file.path, stack.enter_context(run.reading(file.path))) for file in files)
         levels = [(name, map_images(path, read_header(path))) for name, path in tensors]
-        yield from _compare_pixels(index.size, data, levels)
+        yield from _compare_pixels(shard.size, data, levels)
 
 
 def _compare_pixels(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from hqdata.atomic import json_bytes
 from hqdata.shards.agreement import check_agreement
 from hqdata.shards.format import INDEX_PATH, MANIFEST_PATH, SELECTED_PATH, WORK_FOLDER, FileRecord, Problem
 from hqdata.shards.manifest import manifest_json, read_manifest
+from hqdata.shards.spreading import Spread, here
 from hqdata.storage import Folder, open_folder
 
-__all__ = ["Problem", "verify_run"]
+__all__ = ["ListedFile", "Problem", "check_files", "verify_run"]
 
 REMEDY = "delete it and repeat the run's `hqdata build` command to write it again"
 MANIFEST_REMEDY = f"delete {MANIFEST_PATH} and repeat the run's `hqdata build` command to write it again"
@@ -19,7 +22,16 @@ HASHED_AT_ONCE = 4
 REQUIRED_PATHS = (INDEX_PATH, SELECTED_PATH)
 
 
-def verify_run(run: Folder | Path | str, *, deep: bool = False) -> list[Problem]:
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file of the manifest, and what the listing of the folder says of it."""
+
+    record: FileRecord
+    num_bytes: int | None
+    """None where it is missing."""
+
+
+def verify_run(run: Folder | Path | str, *, deep: bool = False, spread: Spread = here) -> list[Problem]:
     """Return what is wrong with a finished run, sorted by path; an empty list means that nothing is.
 
     Reads every byte once, at the speed of the storage or of sha256, several files at a time and 8 MiB of each in
@@ -29,6 +41,7 @@ def verify_run(run: Folder | Path | str, *, deep: bool = False) -> list[Problem]
         run: the run folder; it is only read.
         deep: also decode every PNG and compare its pixels with the tensors at every level: some 0.1 s for each
             1024x1024 picture. From an object store each shard is fetched once more, to scratch.
+        spread: how files and shards, each of which is checked by itself, are shared out.
     """
     folder = open_folder(run)
     try:
@@ -37,12 +50,10 @@ def verify_run(run: Folder | Path | str, *, deep: bool = False) -> list[Problem]
         return [Problem(path=MANIFEST_PATH, what=str(error))]
     sizes = {file.name: file.bytes for file in folder.walk(without={WORK_FOLDER}, temporary=True)}
     problems = [*_check_manifest(folder, records), *_check_extra(sizes, records)]
-    with ThreadPoolExecutor(HASHED_AT_ONCE) as pool:
-        checks = pool.map(lambda record: _check_file(folder, record, sizes.get(record.path)), records.values())
-        problems += [problem for found in checks for problem in found]
+    problems += spread(check_files, folder, [ListedFile(record, sizes.get(record.path)) for record in records.values()])
     sound = records.keys() - {problem.path for problem in problems}
     if sound.issuperset(REQUIRED_PATHS):
-        problems += check_agreement(folder, known=records.keys(), sound=sound, deep=deep)
+        problems += check_agreement(folder, known=records.keys(), sound=sound, deep=deep, spread=spread)
     return sorted(problems)
 
 
@@ -56,6 +67,13 @@ def _check_manifest(folder: Folder, records: dict[str, FileRecord]) -> list[Prob
     if folder.read(MANIFEST_PATH) != json_bytes(manifest_json(records)):
         problems.append(Problem(path=MANIFEST_PATH, what=f"has been changed since it was written; {REMEDY}"))
     return problems
+
+
+def check_files(folder: Folder, files: Sequence[ListedFile]) -> list[Problem]:
+    """Return which files of a run have other bytes than the manifest says."""
+    with ThreadPoolExecutor(HASHED_AT_ONCE) as pool:
+        checks = pool.map(lambda file: _check_file(folder, file.record, file.num_bytes), files)
+        return [problem for found in checks for problem in found]
 
 
 def _check_file(folder: Folder, record: FileRecord, num_bytes: int | None) -> list[Problem]:
