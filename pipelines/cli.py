@@ -146,14 +146,23 @@ def plan(run: str, cluster: Any, pilot: int | None, **options: Any) -> None:
         click.echo(line)
 
 
+def _problems_with(run: str, cluster: Any, *, deep: bool) -> Any:
+    if cluster.is_made:
+        from pipelines.verify_on_cluster import verify_on_cluster
+
+        return verify_on_cluster(run, cluster, deep=deep)
+    from hqdata.shards import verify_run
+
+    return verify_run(run, deep=deep)
+
+
 @cli.command()
 @click.argument("run", callback=_existing_run)
 @click.option("--deep", is_flag=True, help="Decode every picture too.")
-def verify(run: str, deep: bool) -> None:
-    """Check a finished run: checksums, counts, readable files."""
-    from hqdata.shards import verify_run
-
-    problems = verify_run(run, deep=deep)
+@cluster_options
+def verify(run: str, deep: bool, cluster: Any) -> None:
+    """Check a finished run: checksums, counts, readable files. Without an option of a cluster in this process."""
+    problems = _problems_with(run, cluster, deep=deep)
     for problem in problems:
         click.echo(f"{problem.path}: {problem.what}", err=True)
     if problems:

@@ -11,7 +11,10 @@ from pipelines.config import RestoreConfig, UpscaleConfig
 if TYPE_CHECKING:
     from pipelines.job import Job
 
-__all__ = ["Needs", "needs_of"]
+__all__ = ["Needs", "needs_of", "needs_without_networks"]
+
+LEAST_SIDE = 64
+"""Of a test picture's crop in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,4 +41,16 @@ def needs_of(job: Job) -> Needs:
         size=job.size,
         mode=job.mode,
         device=job.device,
+    )
+
+
+def needs_without_networks(device: str) -> Needs:
+    """Return what a command asks of a machine that runs none of a build's networks: its code and its libraries."""
+    return Needs(
+        provider="annotations",
+        restore=RestoreConfig(when="never"),
+        upscale=UpscaleConfig(when="never"),
+        size=LEAST_SIDE,
+        mode="accurate",
+        device=device,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -27,10 +28,9 @@ from metrics.parts import DamagedPart, add_part, load_part
 from metrics.sources import ImageSource
 from pipelines.cluster_report import Room
 from pipelines.clusters import ClusterChoice, open_cluster
-from pipelines.config import RestoreConfig, UpscaleConfig
 from pipelines.dask_map import Failed, map_bounded
 from pipelines.fitness import ROOMS, Fitness, fitness_for
-from pipelines.needs import Needs
+from pipelines.needs import needs_without_networks
 from pipelines.preflight import examine, examine_devices
 from pipelines.score_parts import NetworkWords, PartJob, SetWords, Stretch, gather_stretches, open_set
 from pipelines.stopping import BuildStopped
@@ -43,7 +43,6 @@ PART_PICTURES = 256
 """Of one task: half a minute of Inception on a core; at 1024 px its patches take 130 MB."""
 PARTS = "parts"
 GENERATORS = "generators"
-CANARY_SIDE = 64
 MEASURERS = ("gan", "metrics")
 """Our packages that decide a part's numbers."""
 
@@ -85,6 +84,7 @@ class ClusterPasses:
         self._network = network
         self._wanted_device: Literal["auto", "cpu", "cuda"] = device
         self._part_pictures = part_pictures
+        self._command = secrets.token_hex(8)
         self._words: dict[ImageSource, SetWords] = {}
         self._used: list[str] = []
         self._stack = ExitStack()
@@ -158,6 +158,7 @@ class ClusterPasses:
 
     def _job(self, source: ImageSource, gatherers: Sequence[Gatherer], batch_size: int) -> PartJob:
         return PartJob(
+            command=self._command,
             work=self._work.url,
             pictures=self._words[source],
             count=len(source),
@@ -246,21 +247,9 @@ class ClusterPasses:
         if self._opened is None:
             client = self._stack.enter_context(open_cluster(self._choice, scratch=scratch_folder() / "hqdata-dask"))
             device = examine_devices(client).choose(self._wanted_device)
-            report = examine(client, fitness_for(_needs(device), ROOMS), Room(run=self._work.url))
+            report = examine(client, fitness_for(needs_without_networks(device), ROOMS), Room(run=self._work.url))
             report.stop_if_unfit()
             for warning in report.warnings:
                 logger.warning("%s", warning)
             self._opened = _Cluster(client, device, report.expected)
         return self._opened
-
-
-def _needs(device: str) -> Needs:
-    """Return what a machine needs to measure: the code and libraries of a build, and none of its networks."""
-    return Needs(
-        provider="annotations",
-        restore=RestoreConfig(when="never"),
-        upscale=UpscaleConfig(when="never"),
-        size=CANARY_SIDE,
-        mode="accurate",
-        device=device,
-    )

@@ -73,6 +73,8 @@ class Stretch:
 class PartJob:
     """All that a task needs beside its stretch; small, hashable and the same for every task of a pass."""
 
+    command: str
+    """Tells commands apart: what a worker has open is another one's no more, since files may have changed."""
     work: str
     """Path or URL of the work folder."""
     pictures: SetWords
@@ -128,7 +130,7 @@ def _gather(stretch: Stretch, job: PartJob) -> None:
     pictures = _pictures(job).stretch(stretch.start, stretch.stop)
     identities: dict[str, Identity] = {part: json.loads(identity) for part, identity in job.identities}
     networks = {
-        part: _network(identity["network"], job.network, job.device)
+        part: _network(identity["network"], job.network, job.device, job.command)
         for part, identity in identities.items()
         if "network" in identity
     }
@@ -170,7 +172,7 @@ def _pictures(job: PartJob) -> ImageSource:
 
 
 @functools.lru_cache(maxsize=2)
-def _network(name: str, words: NetworkWords, device: str) -> FeatureExtractor:
+def _network(name: str, words: NetworkWords, device: str, command: str) -> FeatureExtractor:
     if name != words.extractor:
         return extractor(name, device=device)
     return extractor(name, weights=words.weights, precision=words.precision, protocol=words.protocol, device=device)

@@ -195,6 +195,7 @@ def test_a_worker_that_sees_other_pictures_stops_the_run(
 ):
     words = {"path": str(sets["files"]), "is_generator": False, "name": "files", "size": None, "limit": None, "seed": 0}
     job = PartJob(
+        command=tmp_path.name,
         work=str(tmp_path),
         pictures=SetWords(**{**words, **change}),
         count=36,
