@@ -26,8 +26,8 @@ DELETED_AT_ONCE = 1000
 """Keys in one request; more are refused."""
 READ_OPTIONS = {"max_concurrency": 1}
 """One request a file: otherwise s3fs asks for the size first, and may join parts of two versions of a large file."""
-UPLOAD_OPTIONS = {"chunksize": 16 << 20, "max_concurrency": 4}
-"""Parts of 16 MiB, so that an upload holds 64 MiB in memory and may have 160 GB (10,000 parts); s3fs's own default is
+UPLOAD_OPTIONS = {"chunksize": 8 << 20, "max_concurrency": 4}
+"""Parts of 8 MiB, so that an upload holds 32 MiB in memory and may have 80 GB (10,000 parts); s3fs's own default is
 500 MB of memory."""
 
 
