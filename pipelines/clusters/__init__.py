@@ -30,9 +30,11 @@ def open_cluster(choice: ClusterChoice, *, scratch: Path) -> Iterator[Client]:
 
     Raises:
         ConfigError: if the choice cannot be carried out as it is written.
-        ClusterError: if the cluster does not start, does not answer or gets no workers in time.
+        ClusterError: if the cluster does not start or does not answer.
+        SchedulerLost: if no workers come in time; the same command may have them later.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong reaches the driver as an exception
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong reaches the driver as an exception
     with dask_config.set(SETTINGS), _opened(choice, scratch) as client:
         yield client
 

@@ -29,7 +29,8 @@ def open_address(choice: ClusterChoice, address: str) -> Iterator[Client]:
     """Yield a client of the scheduler at `address`, which goes on when the block ends.
 
     Raises:
-        ClusterError: if nobody answers there, or no workers come in time.
+        ClusterError: if nobody answers there.
+        SchedulerLost: if no workers come in time.
     """
     try:
         client = Client(address, security=security_of(choice), timeout=min(CONNECT_S, choice.wait_s))

@@ -35,8 +35,8 @@ def completed_arguments(description: ClusterDescription, choice: ClusterChoice, 
     given = dict(description.kwargs)
     security = security_of(choice)
     if security is not None:
-        if description.family == "dask_kubernetes":
-            raise ConfigError("--tls-* cannot be given to kubernetes; put the files into custom_cluster_spec")
+        if description.family == "dask_kubernetes" or description.path == KINDS["ssh"]:
+            raise ConfigError(f"{description.origin} takes no --tls-* files; docs/clusters.md says how to encrypt it")
         given.setdefault("security", security)
     if description.family == "dask_jobqueue":
         return _of_job_queue(given, description)

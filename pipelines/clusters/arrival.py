@@ -6,7 +6,8 @@ import logging
 
 from distributed import Client
 
-from pipelines.clusters.choice import ClusterChoice, ClusterError
+from pipelines.clusters.choice import ClusterChoice
+from pipelines.stopping import SchedulerLost
 
 __all__ = ["await_workers"]
 
@@ -17,14 +18,14 @@ def await_workers(client: Client, choice: ClusterChoice, *, default: int = 1) ->
     """Return when the workers that the choice waits for, else `default` of them, are connected.
 
     Raises:
-        ClusterError: if they are not there in time.
+        SchedulerLost: if they are not there in time; a queue may only be long.
     """
     wanted = choice.wait_workers or default
     try:
         client.wait_for_workers(wanted, timeout=choice.wait_s)
     except TimeoutError as error:
         present = len(client.scheduler_info(n_workers=-1)["workers"])
-        raise ClusterError(
+        raise SchedulerLost(
             f"{present} of {wanted} workers came within {choice.wait_s:g} s; look at the queue and at the workers' own"
             " logs, or give --wait-workers or --wait-timeout"
         ) from error

@@ -17,7 +17,7 @@ KINDS = ("scheduler", "scheduler_file", "local", "cluster")
 
 
 class ClusterError(RuntimeError):
-    """A cluster could not be reached or started, or no worker came."""
+    """A cluster could not be reached or started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

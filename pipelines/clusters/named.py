@@ -41,7 +41,8 @@ def open_named(choice: ClusterChoice, *, scratch: Path) -> Iterator[Client]:
 
     Raises:
         ConfigError: if the description cannot be carried out as it is written.
-        ClusterError: if the cluster does not start or gets no workers in time.
+        ClusterError: if the cluster does not start.
+        SchedulerLost: if no workers come in time.
     """
     description = describe_cluster(str(choice.cluster))
     with dask_config.set(dict(description.config)):

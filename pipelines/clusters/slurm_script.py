@@ -29,6 +29,7 @@ OWN_DIRECTIVES = {
     "gres": "--gpus",
     "mem": "--memory",
     "output": "the folder",
+    "signal": "--walltime",
     "time": "--walltime",
 }
 """What the scripts set by themselves, and where."""
@@ -37,7 +38,14 @@ WORKER_BODY = """
 set -u
 scratch=${TMPDIR:-/tmp}/hqdata-$SLURM_JOB_ID
 mkdir -p "$scratch"
+export HQDATA_SCRATCH=$scratch
 trap 'rm -rf "$scratch"' EXIT
+
+put_back() {
+    scontrol requeue "$SLURM_JOB_ID"
+    exit
+}
+trap put_back USR1  # the walltime is nearly over, and a worker has not ended as it should
 
 # a process a GPU, each of which sees only its own; one entry, which says nothing, without GPUs
 devices=("")
@@ -56,10 +64,7 @@ run_workers() {  # SECONDS: until they end by themselves, or their scheduler doe
 
 last_seen=0  # when a scheduler was there
 while [[ ! -e $finished ]] && ((SECONDS - last_seen < patience)); do
-    if ((SECONDS >= lifetime - stagger)); then
-        scontrol requeue "$SLURM_JOB_ID"
-        exit
-    fi
+    if ((SECONDS >= lifetime - stagger)); then put_back; fi
     began=$SECONDS
     run_workers $((lifetime - SECONDS))
     # a worker without a scheduler gives up after a minute
@@ -175,6 +180,7 @@ def worker_script(pool: SlurmPool) -> str:
         f"--cpus-per-task={processes * pool.cores}",
         f"--mem={pool.memory}",
         *([f"--gres=gpu:{pool.gpus}"] if pool.gpus else []),
+        f"--signal=B:USR1@{min(WARNING_S, lifetime.stagger_s) // 2}",
         f"--output={pool.folder}/workers-%A_%a.log",
     ]
     return _script(pool, "hqdata-workers", directives, values) + WORKER_BODY
@@ -201,11 +207,13 @@ def driver_script(pool: SlurmPool, command: Sequence[str], *, start_in: Path) ->
         f"--signal=B:TERM@{WARNING_S}",
         f"--output={pool.folder}/driver-%j.log",
     ]
-    values = {"almost_over": walltime_seconds(pool.walltime) - 2 * WARNING_S}
+    almost_over = max(1, walltime_seconds(pool.walltime) - 2 * WARNING_S)
+    if "--wait-timeout" not in " ".join(words):
+        words += ["--wait-timeout", str(almost_over)]  # the workers may queue longer than this job did
     arrays = (
         f"start_in={shlex.quote(str(start_in))}\ncommand=({shlex.join(words)})\ntls=({shlex.join(_tls_words(pool))})\n"
     )
-    return _script(pool, "hqdata-driver", directives, values) + arrays + DRIVER_BODY
+    return _script(pool, "hqdata-driver", directives, {"almost_over": almost_over}) + arrays + DRIVER_BODY
 
 
 def _script(pool: SlurmPool, name: str, directives: Iterable[str], values: dict[str, int]) -> str:

@@ -27,10 +27,12 @@ class Lifetime:
 def lifetime_within(walltime_s: int) -> Lifetime:
     """Return a lifetime that ends one to three tenths of the walltime, at most 10 to 30 minutes, before it.
 
+    Of a walltime of few minutes it is more, since a worker needs some seconds to start and to end.
+
     >>> lifetime_within(4 * 3600)
     Lifetime(seconds=13200, stagger_s=600)
     """
-    reserve = min(600, walltime_s // 10)
+    reserve = min(600, max(15, walltime_s // 10))
     return Lifetime(seconds=walltime_s - 2 * reserve, stagger_s=reserve)
 
 

@@ -187,6 +187,20 @@ def test_ssh_starts_single_threads(tmp_path: Path):
     assert arguments == {"hosts": ["a", "b"], "worker_options": {"nthreads": 1}}
 
 
+@pytest.mark.parametrize("name", ["ssh", "kubernetes"])
+def test_tls_files_that_would_not_arrive_are_refused(tmp_path: Path, name: str):
+    (tmp_path / "cert.pem").touch()
+    choice = ClusterChoice(cluster=name, tls_ca_file=tmp_path / "cert.pem", tls_cert=tmp_path / "cert.pem")
+    with pytest.raises(ConfigError, match=rf"--cluster {name} takes no --tls-\* files"):
+        completed_arguments(describe_cluster(name), choice, scratch=tmp_path)
+
+
+def test_ssh_does_not_grow(tmp_path: Path):
+    name = write(tmp_path, 'class = "ssh"\nkwargs = {hosts = ["a", "b"]}')
+    with pytest.raises(ConfigError, match="leave out --jobs"):
+        completed_arguments(describe_cluster(name), ClusterChoice(cluster=name, jobs=2), scratch=tmp_path)
+
+
 def test_gpus_of_this_machine_get_a_process_each_and_local_scratch(tmp_path: Path):
     choice = ClusterChoice(cluster="cuda", jobs=2)
     arguments = completed_arguments(describe_cluster("cuda"), choice, scratch=tmp_path / "scratch")

@@ -17,6 +17,7 @@ from pipelines.clusters import ClusterChoice, ClusterError, open_cluster
 from pipelines.clusters.address import address_in
 from pipelines.clusters.defaults import environment
 from pipelines.clusters.security import is_exposed, warn_if_exposed
+from pipelines.stopping import SchedulerLost
 
 DASK = [sys.executable, "-m"]
 
@@ -95,7 +96,7 @@ def test_without_a_choice_it_is_the_scheduler_that_dask_is_told_of(scheduler_fil
 def test_workers_that_do_not_come_are_waited_for_no_longer_than_told(scheduler_file: Path, tmp_path: Path):
     choice = ClusterChoice(scheduler_file=scheduler_file, wait_workers=9, wait_s=2)
     with (
-        pytest.raises(ClusterError, match=r"1 of 9 workers came within 2 s; .*--wait-workers"),
+        pytest.raises(SchedulerLost, match=r"1 of 9 workers came within 2 s; .*--wait-workers"),
         open_cluster(choice, scratch=tmp_path),
     ):
         pass

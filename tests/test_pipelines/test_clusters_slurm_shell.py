@@ -17,7 +17,10 @@ FAKE_PYTHON = """\
 echo "${CUDA_VISIBLE_DEVICES:-none} $*" >>"$CALLS/python"
 case $2 in
     distributed.cli.dask_scheduler) trap 'exit 0' TERM; while :; do sleep 0.05; done ;;
-    distributed.cli.dask_worker) touch "$CALLS/pool/finished" ;;
+    distributed.cli.dask_worker)
+        while [[ -e $CALLS/busy ]]; do sleep 0.05; done
+        touch "$CALLS/pool/finished"
+        ;;
     pipelines.cli) trap 'exit 75' TERM; while [[ -e $CALLS/busy ]]; do sleep 0.05; done; exit "$CODE" ;;
 esac
 """
@@ -86,6 +89,16 @@ def test_a_job_whose_time_is_nearly_over_puts_itself_back(pool: SlurmPool, tmp_p
     assert (calls(tmp_path, "scontrol"), calls(tmp_path, "python")) == (["requeue 7"], [])
 
 
+def test_a_job_whose_worker_does_not_end_in_time_puts_itself_back(pool: SlurmPool, tmp_path: Path):
+    (tmp_path / "busy").touch()
+    with subprocess.Popen(["bash", "-c", worker_script(pool)], env=environment(tmp_path)) as job:
+        wait_until(started(tmp_path, "dask_worker"), "the worker runs", limit_s=20)
+        job.send_signal(signal.SIGUSR1)
+        job.wait(20)
+    (tmp_path / "busy").unlink()
+    assert calls(tmp_path, "scontrol") == ["requeue 7"]
+
+
 def test_a_pool_without_a_scheduler_ends(pool: SlurmPool, tmp_path: Path):
     silent = worker_script(replace(pool, patience_s=1)).replace("/pool/finished", "/pool/never")
     assert run(silent, tmp_path) == 0
@@ -124,4 +137,6 @@ def started(tmp_path: Path, words: str) -> Callable[[], bool]:
 def test_the_build_gets_the_scheduler_s_file_and_starts_in_its_folder(pool: SlurmPool, tmp_path: Path):
     assert run(driver_script(pool, ["build", "--out", "a b"], start_in=tmp_path), tmp_path, CODE="0") == 0
     (built,) = [call for call in calls(tmp_path, "python") if "pipelines.cli" in call]
-    assert built.endswith(f"-m pipelines.cli build --out a b --scheduler-file {tmp_path}/pool/scheduler.json")
+    assert built.endswith(
+        f"-m pipelines.cli build --out a b --wait-timeout 14160 --scheduler-file {tmp_path}/pool/scheduler.json"
+    )
