@@ -47,7 +47,7 @@ from pipelines.run_folder import (
     require_usable,
     settings_changed,
 )
-from pipelines.run_lock import locked
+from pipelines.run_lock import HeldLock, locked
 from pipelines.score_phase import score_photos
 from pipelines.select_phase import require_answerable, select
 from pipelines.spending import keep_spending
@@ -84,7 +84,7 @@ def build_dataset(
     require_answerable(config, source)
     require_usable(folder)
     check_weights(config)
-    with _stopping_for_the_disk(), locked(folder, steal=steal_lock), ExitStack() as stack:
+    with _stopping_for_the_disk(), locked(folder, steal=steal_lock) as lock, ExitStack() as stack:
 
         @functools.cache
         def client() -> Client:
@@ -112,7 +112,7 @@ def build_dataset(
             logger.warning("%s", warning)
         stats.enlist(describe_crew(choice, client(), report))
         begin_run(folder, description | {"hardware": hardware_record(report, before, description["keys"])})
-        return _Build(config, folder, source, job, known, stats, report.expected).run(client())
+        return _Build(config, folder, source, job, known, stats, report.expected, lock).run(client())
 
 
 def _bytes_to_come(config: BuildConfig, photos: int) -> int:
@@ -141,6 +141,7 @@ class _Build:
     stats: Stats
     expected: Fitness
     """Of every worker, those that come later too."""
+    lock: HeldLock
 
     def run(self, client: Client) -> BuildSummary:
         try:
@@ -153,7 +154,7 @@ class _Build:
 
     def _compute(self, client: Client) -> tuple[PackPlan, Int64[np.ndarray, " k"]]:
         """Do everything that needs workers."""
-        score_photos(client, self.known, self.job, self.config, self.stats, expected=self.expected)
+        score_photos(client, self.known, self.job, self.config, self.stats, expected=self.expected, lock=self.lock)
         write_rated(self.folder, self.known, self.job, self.source.attribute_names)
         chosen = select(self.known, self.config, self.folder)
         write_selected(self.folder, self.known, chosen)
@@ -162,12 +163,13 @@ class _Build:
             logger.warning("none of %d photos gave a usable face; %s says why", len(self.known.photos), DROPPED_PATH)
         with ChosenFaces(self.known, self.job, chosen) as faces:
             plan = plan_shards(faces, self.job, self.source, self.config.pack.rows_per_shard)
-            pack_missing(client, plan, faces, self.job, self.stats, expected=self.expected)
+            pack_missing(client, plan, faces, self.job, self.stats, expected=self.expected, lock=self.lock)
         write_contact_sheet(client, self.folder, self.known, chosen, self.job)
         return plan, chosen
 
     def _finish(self, plan: PackPlan, chosen: Int64[np.ndarray, " k"]) -> None:
         """Commit: index, no stale files, and the manifest as the last file of all."""
+        self.lock.check()
         write_index(self.folder, plan.files(), size=plan.layout.size)
         prune(self.folder, plan.files())
         self.folder.write_json(STATS_PATH, self.stats.to_json(self.known, chosen))

@@ -26,6 +26,7 @@ from pipelines.job import STAGE_VERSIONS, Job
 from pipelines.ledger import fingerprint
 from pipelines.progress import Progress
 from pipelines.rows import PackRow, to_dict
+from pipelines.run_lock import HeldLock
 from pipelines.stages import pack_shard
 from pipelines.stats import Stats, tally
 from pipelines.tables import SCORE_PARTS
@@ -86,11 +87,12 @@ def pack_missing(
     stats: Stats,
     *,
     expected: Fitness | None = None,
+    lock: HeldLock | None = None,
 ) -> None:
     """Write the shards that are missing; `plan` takes in what was written.
 
     Raises:
-        BuildStopped: if a shard cannot be written; the others stay.
+        BuildStopped: if another driver took the run over, or a shard cannot be written; the others stay.
     """
     _forget_other_packs(job, plan.key)
     details = functools.partial(tally, chosen.known)
@@ -102,6 +104,8 @@ def pack_missing(
             arguments=lambda: (job, plan.key, plan.layout),
             expected=expected,
         ):
+            if lock is not None:
+                lock.check()
             if isinstance(outcome, Failed):
                 raise BuildStopped(f"shard {outcome.item.shard} cannot be written: {outcome.reason}")
             plan.done[outcome.result.shard] = outcome.result

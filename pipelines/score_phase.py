@@ -17,6 +17,7 @@ from pipelines.job import Job
 from pipelines.knowledge import Knowledge, Quarantine
 from pipelines.progress import Progress
 from pipelines.rows import ChunkResult, PhotoTask
+from pipelines.run_lock import HeldLock
 from pipelines.stages import score_chunk
 from pipelines.stats import Stats, tally
 from pipelines.threshold import CacheThreshold
@@ -38,11 +39,13 @@ def score_photos(
     *,
     expected: Fitness | None = None,
     most: int | None = None,
+    lock: HeldLock | None = None,
 ) -> None:
     """Do what is left to do, or the first `most` photos of it; `known` and `stats` take in what comes back.
 
     Raises:
-        BuildStopped: if the environment fails, or if more than half of the first photos fail for no fault of theirs.
+        BuildStopped: if another driver took the run over, if the environment fails, or if more than half of the first
+            photos fail for no fault of theirs.
     """
     left = known.to_do()
     numbers = left[:most]
@@ -63,6 +66,8 @@ def score_photos(
         Quarantine(job) as quarantine,
     ):
         for outcome in map_bounded(client, score_chunk, chunks, arguments=arguments, expected=expected):
+            if lock is not None:
+                lock.check()
             if isinstance(outcome, Failed):
                 ref = outcome.item.ref
                 quarantine.add(ref, outcome.reason)
