@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import cast
 
-__all__ = ["TopK", "best"]
+import numpy as np
+from jaxtyping import Float64, Int64
+
+__all__ = ["TopK", "best", "best_places"]
 
 
 def best(scores: Mapping[str, float] | Iterable[tuple[str, float]], count: int) -> list[str]:
@@ -32,6 +35,36 @@ def best(scores: Mapping[str, float] | Iterable[tuple[str, float]], count: int) 
     _check_count(count)
     pairs = cast("Mapping[str, float]", scores).items() if isinstance(scores, Mapping) else scores
     return [id for _, id in sorted(_best_first(pairs))[:count]]
+
+
+def best_places(scores: Float64[np.ndarray, " n"], count: int, id_of: Callable[[int], str]) -> Int64[np.ndarray, " k"]:
+    """Return where the `count` highest scores are, best first: as `best`, but for millions of scores in a column.
+
+    >>> best_places(np.array([1.0, 3.0, 1.0]), 2, "cba".__getitem__)
+    array([1, 2])
+
+    Args:
+        scores: one a face.
+        count: how many to keep, at least 0; all of them where fewer exist.
+        id_of: gives the id of the face at a place; asked only for those whose scores are equal.
+
+    Raises:
+        ValueError: if `count` is negative or a score is NaN; it names the id.
+    """
+    _check_count(count)
+    for place in np.flatnonzero(np.isnan(scores)).tolist():
+        _check_score(id_of(place), math.nan)
+    places = np.arange(len(scores) if count else 0)
+    if 0 < count < len(scores):
+        places = np.flatnonzero(scores >= np.partition(scores, len(scores) - count)[len(scores) - count])
+    places = places[np.argsort(-scores[places], kind="stable")]
+    ranked = scores[places]
+    begins = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))[: len(places)]
+    lengths = np.diff(begins, append=len(places))
+    for begin, length in zip(begins[lengths > 1].tolist(), lengths[lengths > 1].tolist(), strict=True):
+        equals = slice(begin, begin + length)
+        places[equals] = sorted(places[equals].tolist(), key=id_of)
+    return places[:count]
 
 
 class TopK:

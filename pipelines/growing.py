@@ -1,13 +1,14 @@
-"""What grows at its end: columns with numpy's density, and numbers for values that come again and again."""
+"""What grows at its end: columns with numpy's density, texts, and numbers for values that come again and again."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["Codes", "GrowingColumns"]
+__all__ = ["Codes", "GrowingColumns", "GrowingTexts"]
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -72,3 +73,24 @@ class Codes(Generic[Value]):
         if code == len(self._values):
             self._values.append(value)
         return code
+
+
+class GrowingTexts:
+    """Strings by their places, in little more memory than their letters."""
+
+    def __init__(self) -> None:
+        self._letters = bytearray()
+        self._ends = array("Q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, place: int) -> str:
+        """Return the string at a place, 0 to n - 1."""
+        return self._letters[self._ends[place] : self._ends[place + 1]].decode()
+
+    def append(self, text: str) -> int:
+        """Add a string and return its place."""
+        self._letters += text.encode()
+        self._ends.append(len(self._letters))
+        return len(self) - 1

@@ -6,16 +6,20 @@ ids: not on workers, chunks, or how a folder was listed. A photo's place in it i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import UInt32, UInt64
 
 from hqdata.record import PhotoRef
 
 __all__ = ["PhotoIndex", "order_key"]
 
 KEY_BYTES = 8
+PHOTOS_HELD = 4096
+"""Each photo is asked for several times in a row."""
 
 
 def order_key(id: str) -> str:
@@ -24,7 +28,7 @@ def order_key(id: str) -> str:
 
 
 class PhotoIndex:
-    """Numbers for photos, in both directions; 12 bytes a photo beside the photos themselves.
+    """Numbers for photos, in both directions; 8 bytes a photo beside the photos themselves.
 
     Args:
         photos: with unique ids, in any order; a `PhotoTable` where there are millions.
@@ -35,24 +39,40 @@ class PhotoIndex:
         keys = np.fromiter((_key(ref.id) for ref in photos), dtype=np.uint64, count=len(photos))
         order = np.argsort(keys, kind="stable")
         self._rows = order.astype(np.uint32)
-        self._keys = keys[order]
+        self._keys = _first_half(keys[order])
+        self._photo = functools.lru_cache(maxsize=PHOTOS_HELD)(self._read)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, number: int) -> PhotoRef:
         """Return the photo with this number, 0 to n - 1."""
+        return self._photo(number)
+
+    def _read(self, number: int) -> PhotoRef:
         return self._photos[int(self._rows[number])]
 
     def find(self, id: str) -> int | None:
         """Return the number of the photo with this id; None where there is none."""
-        key = _key(id)
-        number = int(np.searchsorted(self._keys, key))
-        while number < len(self) and self._keys[number] == key:
-            if self[number].id == id:
-                return number
-            number += 1
+        return self.find_all([id])[0]
+
+    def find_all(self, ids: Sequence[str]) -> list[int | None]:
+        """Return the number of each photo as `find` does, in a fraction of the time."""
+        keys = _first_half(np.fromiter(map(_key, ids), np.uint64, count=len(ids)))
+        return list(map(self._number, ids, keys, np.searchsorted(self._keys, keys).tolist()))
+
+    def _number(self, id: str, key: np.uint32, place: int) -> int | None:
+        """Return the number of the photo with this id, of those with the same key, which begin at `place`."""
+        while place < len(self) and self._keys[place] == key:
+            if self[place].id == id:
+                return place
+            place += 1
         return None
+
+
+def _first_half(keys: UInt64[np.ndarray, " n"]) -> UInt32[np.ndarray, " n"]:
+    """Four bytes tell nearly all photos apart, and their ids tell the others."""
+    return (keys >> np.uint64(32)).astype(np.uint32)
 
 
 def _key(id: str) -> np.uint64:

@@ -43,12 +43,11 @@ def write_contact_sheet(
 ) -> None:
     """Draw the best, the ones on both sides of the cut, the worst and the dropped, with ids, scores and reasons."""
     per_section = COLUMNS * ROWS_A_SECTION
-    ranked = known.ranked()
-    left_out = ranked[~np.isin(ranked, chosen)]
-    around = np.concatenate([chosen[-COLUMNS:], left_out[:COLUMNS]]) if len(left_out) else chosen[:0]
-    shown = np.unique(np.concatenate([chosen[:per_section], around, ranked[-per_section:]])).tolist()
+    left_out, worst = known.runners_up(chosen, COLUMNS), known.worst(per_section)
+    around = np.concatenate([chosen[-COLUMNS:], left_out]) if len(left_out) else chosen[:0]
+    shown = np.unique(np.concatenate([chosen[:per_section], around, worst])).tolist()
     pictures = _thumbnails(client, shown, known, job)
-    ranks = {row: int(np.flatnonzero(ranked == row)[0]) for row in shown}
+    ranks = {row: known.rank_of(row) for row in shown}
 
     def tiles(rows: Int64[np.ndarray, " t"]) -> list[_Tile]:
         captions = (f"#{ranks[row]}  {known.score_of(row):.3f}\n{known.face_id(row)}" for row in rows.tolist())
@@ -56,9 +55,9 @@ def write_contact_sheet(
 
     num_dropped = known.num_dropped_by_reason().total()
     sections = [
-        (f"Best of {len(ranked)} faces", tiles(chosen[:per_section])),
+        (f"Best of {known.num_scored()} faces", tiles(chosen[:per_section])),
         (f"Around the cut: the last of {len(chosen)} chosen, then the first left out", tiles(around)),
-        ("Worst", tiles(ranked[-per_section:])),
+        ("Worst", tiles(worst)),
         (f"Dropped: {num_dropped} photos and faces", _dropped_tiles(client, known, job, per_section)),
     ]
     sheet = _draw([(heading, section) for heading, section in sections if section])

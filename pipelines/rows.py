@@ -153,6 +153,11 @@ class Score:
     reason: str = ""
 
     @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Score:
+        """Return the few numbers of a row that `to_dict` wrote."""
+        return Score(**{name: values[name] for name in Score.__slots__})
+
+    @staticmethod
     def of(row: ScoredFace) -> Score:
         """Return the few numbers of a row."""
         return Score(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from distributed import Client
-from jaxtyping import Int64
+from jaxtyping import UInt32
 
 from pipelines.config import BuildConfig
 from pipelines.dask_map import BuildStopped, Failed, map_bounded
@@ -51,7 +51,7 @@ def score_photos(
     numbers = left[:most]
     photos = len(known.photos)
     threshold = CacheThreshold(count=config.select.count, photos=photos, pilot_photos=config.run.pilot_photos)
-    threshold.add(photos - len(left), known.scores().tolist())
+    threshold.add(photos - len(left), known.scores())
     fixed = {"off": math.inf, "all": -math.inf}.get(config.run.cache)
     breaker = _Breaker()
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
@@ -99,7 +99,7 @@ class _Breaker:
             )
 
 
-def _chunks(known: Knowledge, numbers: Int64[np.ndarray, " t"], most: int, workers: int) -> Iterator[list[PhotoTask]]:
+def _chunks(known: Knowledge, numbers: UInt32[np.ndarray, " t"], most: int, workers: int) -> Iterator[list[PhotoTask]]:
     size = max(1, min(most, math.ceil(len(numbers) / max(1, TASKS_PER_WORKER * workers))))
     for start in range(0, len(numbers), size):
         yield [known.task(number) for number in numbers[start : start + size].tolist()]

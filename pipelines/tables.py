@@ -34,8 +34,10 @@ SELECTED_PATH = "selected.parquet"
 DROPPED_PATH = "dropped.parquet"
 SCORE_PARTS = tuple(field.name for field in dataclasses.fields(SpectralParts) if field.name != "score")
 """What the score is made of, in the order of the columns."""
-ROWS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 500
 """A row with CelebA's attributes takes some kilobytes as Python values, a few hundred bytes as a table."""
+TABLES_A_GROUP = 20
+"""So many tables make one row group of the file."""
 ARROW_TYPES = {bool: pa.bool_(), float: pa.float64(), int: pa.int64(), str: pa.string()}
 
 
@@ -91,7 +93,7 @@ def scores_schema(columns: Mapping[str, type]) -> pa.Schema:
 
 
 def _score_rows(known: Knowledge, ledger: FaceRows) -> Iterator[dict[str, Any]]:
-    for row in known.rated_rows().tolist():
+    for row in map(int, known.rated_rows()):
         number = known.photo_of(row)
         ref = known.photos[number]
         photo = ledger.found(number)
@@ -127,7 +129,13 @@ def _dropped_row(row: Dropped) -> dict[str, str]:
 
 
 def _write(run: Folder, name: str, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    remaining = iter(rows)
+    tables = _tables(rows, schema)
     with run.writing(name) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        while batch := list(islice(remaining, ROWS_AT_ONCE)):
-            writer.write_table(pa.Table.from_pylist(batch, schema))
+        while group := list(islice(tables, TABLES_A_GROUP)):
+            writer.write_table(pa.concat_tables(group))
+
+
+def _tables(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
+    remaining = iter(rows)
+    while batch := list(islice(remaining, ROWS_AT_ONCE)):
+        yield pa.Table.from_pylist(batch, schema)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
 
 __all__ = ["CacheThreshold"]
 
@@ -35,30 +38,36 @@ class CacheThreshold:
         self._seen_photos = 0
         self._best: list[float] = []
         """A heap of the best `count` scores, the worst one in front."""
-        self._pilot: list[float] | None = []
+        self._pilot: list[Float64[np.ndarray, " n"]] | None = []
         self._bound = -math.inf
         self._next_estimate = min(FIRST_ESTIMATE_PHOTOS, pilot_photos)
 
-    def add(self, photos: int, scores: Iterable[float]) -> None:
+    def add(self, photos: int, scores: ArrayLike) -> None:
         """Take in the scores of some more photos."""
         self._seen_photos += photos
-        for score in scores:
+        values = np.asarray(scores, np.float64)
+        better = values[values > self._kth()]
+        if len(better) > self._count:
+            better = np.partition(better, len(better) - self._count)[-self._count :]
+        for score in better.tolist():
             if len(self._best) < self._count:
                 heapq.heappush(self._best, score)
             else:
                 heapq.heappushpop(self._best, score)
-            if self._pilot is not None:
-                self._pilot.append(score)
-        if self._pilot is not None and self._seen_photos >= self._next_estimate:
-            self._estimate(self._pilot)
+        if self._pilot is not None:
+            self._pilot.append(values)
+            if self._seen_photos >= self._next_estimate:
+                self._estimate(np.concatenate(self._pilot))
 
     @property
     def value(self) -> float:
         """The present bound; -inf while little is known."""
-        kth = self._best[0] if len(self._best) == self._count else -math.inf
-        return max(self._bound, kth)
+        return max(self._bound, self._kth())
 
-    def _estimate(self, pilot: list[float]) -> None:
+    def _kth(self) -> float:
+        return self._best[0] if len(self._best) == self._count else -math.inf
+
+    def _estimate(self, pilot: Float64[np.ndarray, " n"]) -> None:
         """Set the score that `count` faces of the whole build will almost surely reach, judged by the first ones."""
         sample = len(pilot)
         expected_faces = sample * self._photos / max(self._seen_photos, 1)
@@ -67,7 +76,6 @@ class CacheThreshold:
         if share < 1 and sample:
             rank = math.ceil(sample * share + PILOT_SIGMAS * math.sqrt(sample * share * (1 - share)))
             if rank <= sample:
-                self._bound = sorted(pilot, reverse=True)[rank - 1]
+                self._bound = float(np.partition(pilot, sample - rank)[sample - rank])
         self._next_estimate = min(2 * self._seen_photos, self._pilot_photos)
-        if self._seen_photos >= self._pilot_photos:
-            self._pilot = None
+        self._pilot = None if self._seen_photos >= self._pilot_photos else [pilot]

@@ -106,7 +106,8 @@ def largest_first(faces: Iterable[Face]) -> list[Face]:
         x, y = face.landmarks.mean(axis=0)
         return (0.0, -face_side_px(face.landmarks), y, x, -face.confidence)
 
-    return sorted(faces, key=key)
+    found = list(faces)
+    return sorted(found, key=key) if len(found) > 1 else found
 
 
 def distinct_faces(faces: Iterable[Face]) -> list[Face]:
@@ -129,5 +130,5 @@ def _same_place(one: Face, other: Face) -> bool:
 
 def _spans(landmarks: Float64[np.ndarray, "5 2"]) -> tuple[Float64[np.ndarray, " 2"], Float64[np.ndarray, " 2"]]:
     """Return the vectors from the left to the right eye and from the eyes' middle to the mouth's."""
-    eyes, mouth = landmarks[:2], landmarks[3:]
-    return eyes[1] - eyes[0], mouth.mean(axis=0) - eyes.mean(axis=0)
+    left_eye, right_eye, _, left_mouth, right_mouth = landmarks
+    return right_eye - left_eye, (left_mouth + right_mouth) / 2 - (left_eye + right_eye) / 2

@@ -3,11 +3,12 @@
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hqdata.ranking import TopK, best
+from hqdata.ranking import TopK, best, best_places
 
 SCORES = st.dictionaries(
     st.text(max_size=4), st.sampled_from([-math.inf, -1.5, -0.0, 0.0, 2.0, 2.5, 1e300]), max_size=30
@@ -131,3 +132,15 @@ def test_a_negative_count_is_refused(choose):
 def test_merging_a_shorter_choice_is_refused():
     with pytest.raises(ValueError, match="already forgotten there; make both with count=3"):
         TopK(3).merge(TopK(2))
+
+
+@given(SCORES, COUNTS)
+def test_a_column_of_scores_gives_the_same_choice(scores, count):
+    ids = list(scores)
+    places = best_places(np.array(list(scores.values()), np.float64), count, ids.__getitem__)
+    assert [ids[place] for place in places] == best(scores, count)
+
+
+def test_a_column_with_nan_is_refused_with_its_id():
+    with pytest.raises(ValueError, match="'b' is NaN"):
+        best_places(np.array([1.0, math.nan]), 1, "ab".__getitem__)

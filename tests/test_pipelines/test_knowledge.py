@@ -47,10 +47,8 @@ def scored(id: str, index: int = 0, version: str = "1", score: float = 0.5) -> S
 
 def knowledge(*refs: PhotoRef, settings: LandmarksConfig = ALL, rows: tuple = (), scores: tuple = ()) -> Knowledge:
     known = Knowledge(refs, settings)
-    for row in rows:
-        known.add_finding(finding_of(row, settings), "found.jsonl")
-    for row in scores:
-        known.add_score(Score.of(row), "scored.jsonl")
+    known.add_findings([finding_of(row, settings) for row in rows], "found.jsonl")
+    known.add_scores([Score.of(row) for row in scores], "scored.jsonl")
     return known
 
 
@@ -116,7 +114,7 @@ def test_the_order_of_work_does_not_depend_on_the_order_of_listing():
 
 def test_a_photo_found_again_is_judged_again():
     known = knowledge(ref("a"), rows=(found("a", face(40)),), scores=(scored("a", 0),))
-    known.add_finding(finding_of(found("a", face(40), face(30)), ALL), "later.jsonl")
+    known.add_findings([finding_of(found("a", face(40), face(30)), ALL)], "later.jsonl")
     assert tasks(known) == [PhotoTask(ref=ref("a"), found_file="later.jsonl")]
     assert rated(known) == []
 
