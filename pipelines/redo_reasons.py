@@ -18,6 +18,8 @@ PARTS = {
     "source": ("source.",),
 }
 """What a changed setting touches, by how its line begins; the first part that fits counts."""
+REDOING = frozenset({"find", "wanted", "score", "source"})
+"""Parts that explain by themselves why photos are done again."""
 ELSE = "recorded, nothing is done again for it"
 
 
@@ -44,9 +46,11 @@ def redo_reasons(before: Mapping[str, Any] | None, now: Mapping[str, Any], *, fi
         "pack": "shards are packed anew from the same crops",
         "source": f"{find} photos searched and rendered" if find else "the ledger knows its photos already",
     }
-    for line in settings_changed(before, now):
+    lines = settings_changed(before, now)
+    for line in lines:
         yield f"{line}: {consequences.get(_part(line), ELSE)}"
-    yield from _without_settings(before, now, find, render)
+    if not REDOING & {_part(line) for line in lines}:
+        yield from _without_settings(before, now, find, render)
 
 
 def _without_settings(before: Mapping[str, Any], now: Mapping[str, Any], find: int, render: int) -> Iterator[str]:

@@ -85,9 +85,7 @@ def _ledger(run: Folder) -> list[Folder]:
     work = run / WORK_FOLDER
     parts = [work / "found" / keys["find"], work / "scored" / keys["score"], work / "quarantined" / keys["score"]]
     if all(part.is_empty() for part in parts):
-        raise ConfigError(
-            f"{run}: the ledger in {WORK_FOLDER} is gone, so the next build does every photo again anyway"
-        )
+        raise ConfigError(f"{run}: its ledger in {WORK_FOLDER} is gone, so the next build does every photo again")
     return parts
 
 
@@ -96,9 +94,7 @@ def _require_stage(run: Folder, stage: str) -> None:
         return
     known = sorted({known for known, _ in list_refusals(run)})
     if stage not in known:
-        raise ConfigError(
-            f"no photo or face was refused at stage {stage!r}; stages that did: {', '.join(known) or 'none'}"
-        )
+        raise ConfigError(f"nothing was refused at stage {stage!r}; stages that did: {', '.join(known) or 'none'}")
 
 
 def _refusals(rows: Any) -> Iterator[tuple[str, str]]:

@@ -85,7 +85,7 @@ def read_spending(run: Folder, score_key: str) -> Spending:
     """Return what the builds with this score key cost; nothing where there were none."""
     try:
         return _from_dict(_read(run).get(score_key, {}))
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         logger.warning("%s/%s: not understood (%s), no estimate is made from it", run, SPENDING_PATH, error)
         return Spending()
 
@@ -95,7 +95,7 @@ def keep_spending(run: Folder, score_key: str, spending: Spending) -> None:
     try:
         total = read_spending(run, score_key) + spending
         run.write_json(SPENDING_PATH, _read(run) | {score_key: _to_dict(total)})
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         logger.warning("%s/%s: not written (%s)", run, SPENDING_PATH, error)
 
 
