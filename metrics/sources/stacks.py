@@ -26,6 +26,8 @@ AHEAD = 2
 """Slices that are read from memory-mapped files before they are needed."""
 HASHED = 16
 """Pictures in memory at a time while fingerprints are taken."""
+FileState = tuple[int, int, int]
+"""Of a file: inode, size in bytes, and time of its last change in nanoseconds."""
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 """Of a zip entry (APPNOTE 4.3.7); its last two numbers are the lengths of name and extra field."""
 
@@ -53,6 +55,8 @@ class StackedPictures:
         self._value_range = value_range
         self._notes = notes
         self._convert = Conversion(name=name, value_range=value_range)
+        self._hashed: dict[tuple[int, int], tuple[FileState, bytes]] = {}
+        """Digests of pictures in files by stack and place, good for as long as the file stays as it is."""
 
     @property
     def tally(self) -> Tally:
@@ -72,14 +76,24 @@ class StackedPictures:
             yield place, self._convert(piece, first_index=chosen[place] if start >= 0 else place)
 
     def digests(self, chosen: Sequence[int]) -> list[bytes]:
-        """Return the sha256 of each picture's values, type, shape and range."""
+        """Return the sha256 of each picture's values, type, shape and range; an unchanged file is read once for it."""
         digests = []
         for _, stack, start, stop in _runs(chosen, [len(stack) for stack in self._stacks], HASHED):
-            piece = self._stacks[stack][start:stop]
-            array = piece.detach().cpu() if isinstance(piece, Tensor) else np.ascontiguousarray(piece)
-            meaning = f"{piece.dtype}{tuple(piece.shape[1:])}{self._value_range}".replace("torch.", "").encode()
-            digests.extend(hashlib.sha256(meaning + _bytes_of(picture)).digest() for picture in array)
+            state = _file_state(self._stacks[stack])
+            known = [self._hashed.get((stack, place)) for place in range(start, stop)]
+            found = [one[1] for one in known if one is not None and one[0] == state]
+            if len(found) < stop - start:
+                found = self._digests(stack, start, stop)
+                if state is not None:
+                    self._hashed.update({(stack, start + i): (state, digest) for i, digest in enumerate(found)})
+            digests.extend(found)
         return digests
+
+    def _digests(self, stack: int, start: int, stop: int) -> list[bytes]:
+        piece = self._stacks[stack][start:stop]
+        array = piece.detach().cpu() if isinstance(piece, Tensor) else np.ascontiguousarray(piece)
+        meaning = f"{piece.dtype}{tuple(piece.shape[1:])}{self._value_range}".replace("torch.", "").encode()
+        return [hashlib.sha256(meaning + _bytes_of(picture)).digest() for picture in array]
 
     def summary(self, chosen: Sequence[int]) -> Summary:
         """Return sizes and what was noticed; every picture is hashed to find exact copies."""
@@ -178,6 +192,17 @@ def _runs(chosen: Sequence[int], lengths: Sequence[int], size: int) -> Iterator[
         start = index - int(bounds[stack])
         yield place, stack, start, start + count
         place += count
+
+
+def _file_state(stack: ArrayLike) -> FileState | None:
+    """Return the state of the file that an array is mapped from; None for one in memory, or that can be written to."""
+    if not isinstance(stack, np.memmap) or stack.filename is None or stack.mode != "r":
+        return None
+    try:
+        found = Path(stack.filename).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _size(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -240,3 +240,30 @@ class _Trap:
 
     def __reduce__(self):
         return os._exit, (99,)
+
+
+def test_a_file_that_stays_as_it_is_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    np.save(tmp_path / "a.npy", IMAGES)
+    source = open_source(tmp_path / "a.npy")
+    first = source.fingerprint()
+    monkeypatch.setattr("metrics.sources.stacks._bytes_of", None)
+    assert (source.fingerprint(), source.stretch(0, len(IMAGES)).fingerprint()) == (first, first)
+
+
+def test_a_file_that_changes_has_another_fingerprint(tmp_path: Path):
+    np.save(tmp_path / "a.npy", IMAGES)
+    source = open_source(tmp_path / "a.npy")
+    first = source.fingerprint()
+    data = bytearray((tmp_path / "a.npy").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "a.npy").write_bytes(data)
+    os.utime(tmp_path / "a.npy", ns=(0, 0))  # as if it was changed at another time, whatever the clock's steps
+    assert source.fingerprint() != first
+
+
+def test_an_array_that_changes_has_another_fingerprint():
+    images = IMAGES.copy()
+    source = open_source(images)
+    first = source.fingerprint()
+    images[-1, 0, 0, 0] ^= 1
+    assert source.fingerprint() != first
