@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dask import config as dask_config
+from dask.utils import parse_timedelta
 from distributed import Client
 
 __all__ = ["SETTINGS", "environment", "warn_of_other_settings"]
@@ -59,6 +60,11 @@ def environment(also: Mapping[str, Any] | None = None) -> dict[str, str]:
     return {variable(key): _as_text(value) for key, value in {**SETTINGS, **_flat(also or {})}.items()}
 
 
+def _in_seconds(value: Any) -> Any:
+    """Return a time as a number, so that "2 minutes" is "120s"; anything else as it is."""
+    return parse_timedelta(value) if isinstance(value, str) else value
+
+
 def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     found = {}
     for name, value in config.items():
@@ -88,6 +94,6 @@ def warn_of_other_settings(client: Client) -> None:
     """Log what a scheduler that others started does otherwise; it works all the same, but fails less gracefully."""
     for key, cost in SCHEDULER_KEYS.items():
         value = client.run_on_scheduler(dask_config.get, key, None)
-        if value != SETTINGS[key]:
+        if _in_seconds(value) != _in_seconds(SETTINGS[key]):
             setting = f"{variable(key)}={SETTINGS[key]}"
             logger.warning("the scheduler runs with %s = %s: %s; start it with %s", key, value, cost, setting)

@@ -112,6 +112,8 @@ def _described(values: Any, *, origin: str) -> ClusterDescription:
     path = _import_path(values["class"], origin)
     if "jobs" in tables["scale"] and not path.startswith("dask_jobqueue."):
         raise ConfigError(f"{origin}: scale.jobs is for batch systems; write scale.n, in workers")
+    if not isinstance(tables["kwargs"].get("walltime", ""), str):
+        raise ConfigError(f'{origin}: YAML reads 10:00:00 as a number; write walltime in quotes, "10:00:00"')
     return ClusterDescription(origin=origin, path=path, **tables)
 
 

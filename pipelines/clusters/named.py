@@ -63,6 +63,8 @@ def load_class(description: ClusterDescription) -> Callable[..., Any]:
     """
     module, _, name = description.path.rpartition(".")
     try:
+        if description.path == KINDS["ssh"]:
+            importlib.import_module("asyncssh")  # which dask itself misses only once it connects
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise ConfigError(_missing(description, error.name or module)) from error

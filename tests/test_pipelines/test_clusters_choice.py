@@ -1,6 +1,8 @@
 """What a user can say about where the work runs, and what is refused before anything starts."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -81,6 +83,13 @@ def test_the_options_of_a_command_are_one_choice():
         show, ["--cluster", "slurm", "--jobs", "8", "--wait-workers", "4", "--wait-timeout", "9"]
     )
     assert answer.output.strip() == repr(ClusterChoice(cluster="slurm", jobs=8, wait_workers=4, wait_s=9.0))
+
+
+def test_wrong_use_of_a_real_command_is_exit_code_2():
+    words = "build --source a --out b --local 2 --cluster slurm"
+    answer = subprocess.run([sys.executable, "-m", "pipelines.cli", *words.split()], capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert answer.stderr == "hqdata: --local and --cluster both say where the work runs; give one of them\n"
 
 
 def test_no_option_is_the_choice_that_says_nothing():

@@ -55,12 +55,16 @@ def job_script(name: str, tmp_path: Path) -> str:
         ("pbs", dask_jobqueue.PBSCluster),
         ("lsf", dask_jobqueue.LSFCluster),
         ("sge", dask_jobqueue.SGECluster),
-        ("ssh", distributed.SSHCluster),
         ("local", distributed.LocalCluster),
     ],
 )
 def test_a_name_is_the_real_class(name: str, real: Any):
     assert load_class(describe_cluster(name)) is real
+
+
+def test_ssh_is_dask_s_own_class_and_needs_a_package(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "asyncssh", types.ModuleType("asyncssh"))
+    assert load_class(describe_cluster("ssh")) is distributed.SSHCluster
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,7 @@ def test_a_name_is_imported_from_its_package(monkeypatch: pytest.MonkeyPatch, na
     ("name", "package", "extra"),
     [
         ("slurm", "dask_jobqueue", "jobqueue"),
+        ("ssh", "asyncssh", "ssh"),
         ("cuda", "dask_cuda", "cuda"),
         ("kubernetes", "dask_kubernetes", "kubernetes"),
     ],
@@ -128,6 +133,12 @@ def test_yaml_and_toml_say_the_same(tmp_path: Path):
     values = {"class": "slurm", "kwargs": dict(toml.kwargs), "scale": dict(toml.scale)}
     yaml = describe_cluster(write(tmp_path, json.dumps(values), "cluster.yaml"))  # JSON is YAML
     assert (yaml.path, yaml.kwargs, yaml.scale) == (toml.path, toml.kwargs, toml.scale)
+
+
+def test_a_walltime_that_yaml_read_as_a_number_is_refused(tmp_path: Path):
+    text = "class: slurm\nkwargs: {cores: 1, memory: 2GB, walltime: 10:00:00}"
+    with pytest.raises(ConfigError, match="write walltime in quotes"):
+        describe_cluster(write(tmp_path, text, "cluster.yaml"))
 
 
 def test_the_class_can_be_an_import_path(tmp_path: Path):

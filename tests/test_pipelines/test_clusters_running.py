@@ -15,7 +15,7 @@ from loopback_slurm import wait_until
 
 from pipelines.clusters import ClusterChoice, ClusterError, open_cluster
 from pipelines.clusters.address import address_in
-from pipelines.clusters.defaults import environment
+from pipelines.clusters.defaults import SETTINGS, environment, warn_of_other_settings
 from pipelines.clusters.security import is_exposed, warn_if_exposed
 from pipelines.stopping import SchedulerLost
 
@@ -166,6 +166,14 @@ def test_a_scheduler_file_that_does_not_come_is_named(tmp_path: Path, text: str 
 )
 def test_an_address_is_exposed_where_others_reach_it_in_the_clear(address: str, exposed: bool):
     assert is_exposed(address) is exposed
+
+
+def test_a_scheduler_with_our_settings_in_other_words_is_not_warned_of(caplog: pytest.LogCaptureFixture):
+    values = {**SETTINGS, "distributed.scheduler.worker-ttl": "2 minutes"}
+    client = SimpleNamespace(run_on_scheduler=lambda get, key, default: values[key])
+    with caplog.at_level(logging.WARNING, "pipelines"):
+        warn_of_other_settings(client)  # type: ignore[arg-type]
+    assert caplog.text == ""
 
 
 def test_an_exposed_scheduler_is_warned_of(caplog: pytest.LogCaptureFixture):

@@ -106,6 +106,26 @@ def test_a_build_on_slurm_has_the_bytes_of_a_serial_one(
     wait_until(lambda: not slurm.jobs("PENDING", "RUNNING"), "no job is left")
 
 
+def test_an_interrupted_build_takes_its_jobs_with_it(
+    slurm: LoopbackSlurm, source: Path, description: Path, tmp_path: Path
+):
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.cli",
+        *build_words(source, tmp_path / "run"),
+        "--cluster",
+        str(description),
+    ]
+    environment = {**os.environ, **slurm.environment}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as build:
+        wait_until(lambda: len(slurm.jobs("RUNNING")) == 2, "its jobs run", limit_s=120)
+        build.terminate()
+        _, errors = build.communicate(timeout=60)
+    assert (build.returncode, "run the same command to go on" in errors) == (75, True)
+    wait_until(lambda: not slurm.jobs("PENDING", "RUNNING"), "no job is left")
+
+
 def test_an_array_and_a_driver_that_are_requeued_give_the_bytes_of_a_serial_build(
     slurm: LoopbackSlurm, source: Path, serial: dict[str, str], tmp_path: Path
 ):
