@@ -24,6 +24,8 @@ __all__ = ["completed_arguments"]
 
 NODE_SCRATCH = '"${TMPDIR:-/tmp}"'
 """Expanded by the job's own shell, on the node that runs it."""
+POD_COMMAND = "dask-worker"
+"""What dask-kubernetes runs where nobody says otherwise: a thread for each core of the pod."""
 
 
 def completed_arguments(description: ClusterDescription, choice: ClusterChoice, *, scratch: Path) -> dict[str, Any]:
@@ -76,12 +78,15 @@ def _of_ssh(given: dict[str, Any], description: ClusterDescription, choice: Clus
 
 
 def _of_kubernetes(given: dict[str, Any], settings: Mapping[str, str]) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"n_workers": 0, "quiet": True}
+    if dask_config.get("kubernetes.worker-command", POD_COMMAND) == POD_COMMAND:
+        defaults["worker_command"] = [POD_COMMAND, "--nthreads", "1"]
     env = given.get("env") or {}
     if isinstance(env, list):  # of {"name": ..., "value": ...}, as Kubernetes itself writes them
         named = {entry["name"] for entry in env}
         added = [{"name": name, "value": value} for name, value in settings.items() if name not in named]
-        return {"n_workers": 0, "quiet": True, **given, "env": [*added, *env]}
-    return {"n_workers": 0, "quiet": True, **given, "env": {**settings, **env}}
+        return {**defaults, **given, "env": [*added, *env]}
+    return {**defaults, **given, "env": {**settings, **env}}
 
 
 def _of_job_queue(given: dict[str, Any], description: ClusterDescription) -> dict[str, Any]:

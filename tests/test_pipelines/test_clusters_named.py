@@ -228,6 +228,15 @@ def test_pods_get_our_settings_beside_their_own(tmp_path: Path, env: str):
     named = given if isinstance(given, dict) else {entry["name"]: entry["value"] for entry in given}
     assert named == {**environment(), "A": "1"}
     assert arguments["image"] == "ours:1"
+    assert arguments["worker_command"] == ["dask-worker", "--nthreads", "1"]
+
+
+def test_a_pod_runs_what_dask_was_configured_to_run(tmp_path: Path):
+    name = write(tmp_path, 'class = "kubernetes"\nconfig = {"kubernetes.worker-command" = "ours"}')
+    description = describe_cluster(name)
+    with config.set(dict(description.config)):  # as open_cluster does
+        arguments = completed_arguments(description, ClusterChoice(cluster=name), scratch=tmp_path)
+    assert "worker_command" not in arguments
 
 
 def test_every_setting_is_one_that_dask_knows():
