@@ -49,21 +49,22 @@ def retry(run: str, reason: str, stage: str, dry_run: bool) -> None:
         return
     forgotten = forget_refusals(run, Refusals(reason, stage), dry_run=dry_run)
     _tell_reasons(forgotten)
-    verb = "would be forgotten" if dry_run else "forgotten; the next build does them again"
-    click.echo(f"{forgotten.total()} refusals {verb}")
+    count = forgotten.total()
+    click.echo(f"would be forgotten: {count}" if dry_run else f"forgotten: {count}; the next build does them again")
 
 
 @click.command()
 @click.argument("run")
 @click.option("--id", "names", multiple=True, required=True, metavar="ID", help="Face, photo or path; repeatable.")
+@click.option("--ledger", is_flag=True, help="Also name the files of the ledger; reads all of it.")
 @click.option("--json", "as_json", is_flag=True, help="For a program to read.")
-def explain(run: str, names: tuple[str, ...], as_json: bool) -> None:
+def explain(run: str, names: tuple[str, ...], ledger: bool, as_json: bool) -> None:
     """Say why a face of RUN was chosen or not: score, rank, cut, shard, or the reason for its drop."""
     import dataclasses
 
     from pipelines.explain import explain as explained
 
-    answers = explained(run, names)
+    answers = explained(run, names, ledger=ledger)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(answer) for answer in answers], indent=2))
         return

@@ -7,11 +7,12 @@ scratch from the ledger, as if the build ended now.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from hqdata.settings import ConfigError
 from hqdata.shards.format import INDEX_PATH, MANIFEST_PATH
 from hqdata.storage import Folder, open_folder, scratch_folder
 from pipelines.config import BuildConfig
-from pipelines.known_run import KnownRun, config_of, know_run
+from pipelines.known_run import KnownRun, config_of, know_run, ledger_of
 from pipelines.select_phase import select
 from pipelines.tables import DROPPED_PATH, SCORE_PARTS, SCORES_PATH, SELECTED_PATH, write_rated, write_selected
 from pipelines.where import parse_condition
@@ -58,6 +59,8 @@ class Explanation:
     """Shard and row of a chosen face that is packed."""
     details: Mapping[str, Any] | None = None
     """Parts of the score, and how the crop was made."""
+    ledger: tuple[str, ...] = ()
+    """Files of the ledger that know of its photo, where those were asked for."""
 
     def lines(self) -> Iterator[str]:
         """Yield it as text."""
@@ -70,19 +73,27 @@ class Explanation:
             yield "  " + ", ".join(f"{name} {_short(value)}" for name, value in self.details.items())
         if self.place:
             yield f"  {self.place}"
+        for file in self.ledger:
+            yield f"  {file}"
 
 
-def explain(run: Folder | Path | str, names: Sequence[str]) -> list[Explanation]:
+def explain(run: Folder | Path | str, names: Sequence[str], *, ledger: bool = False) -> list[Explanation]:
     """Return what became of some faces.
 
     Args:
         run: the run folder.
         names: ids of faces, or ids or paths of photos, which mean all faces of the photo.
+        ledger: also name the files of the ledger, for which all of them are read.
 
     Raises:
         ConfigError: for a name that the run does not know, naming the nearest ids; or if no build began there.
     """
     folder = open_folder(run)
+    stories = _stories(folder, names)
+    return _with_ledger(folder, stories) if ledger else stories
+
+
+def _stories(folder: Folder, names: Sequence[str]) -> list[Explanation]:
     config = config_of(folder)
     if folder.exists(MANIFEST_PATH):
         tables = _Tables(folder, config)
@@ -101,6 +112,19 @@ def _required(tables: _Tables, name: str, found: list[Explanation]) -> list[Expl
         nearest = ", ".join(tables.nearest(name)) or "none at all"
         raise ConfigError(f"{name!r}: neither a face nor a photo of this run; the nearest ids: {nearest}")
     return found
+
+
+def _with_ledger(run: Folder, stories: list[Explanation]) -> list[Explanation]:
+    marks = [
+        [f'"photo_id":{json.dumps(id)}'.encode() for id in (story.id, story.id.rpartition("-")[0])] for story in stories
+    ]
+    files: list[list[str]] = [[] for _ in stories]
+    for part in ledger_of(run):
+        for name, data in part.read_many(file.name for file in part.files()):
+            for found, wanted in zip(files, marks, strict=True):
+                if any(mark in data for mark in wanted):
+                    found.append(f"{part}/{name}")
+    return [replace(story, ledger=tuple(found)) for story, found in zip(stories, files, strict=True)]
 
 
 @contextmanager

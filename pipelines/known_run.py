@@ -8,6 +8,7 @@ from typing import Any
 
 from hqdata.record import PhotoRef
 from hqdata.settings import ConfigError
+from hqdata.shards.format import WORK_FOLDER
 from hqdata.sources import Source
 from hqdata.storage import Folder, open_folder
 from pipelines.build_dataset import choose_device, open_configured_source, settled_device
@@ -17,7 +18,7 @@ from pipelines.knowledge import Knowledge
 from pipelines.run_folder import RUN_PATH, describe_run, previous_run, require_apart
 from pipelines.select_phase import require_answerable
 
-__all__ = ["KnownRun", "config_of", "description_of", "know_run"]
+__all__ = ["KnownRun", "config_of", "description_of", "know_run", "ledger_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +88,17 @@ def config_of(run: Folder) -> BuildConfig:
     if open_folder(config.source.root).url == open_folder(there).url:
         return config
     return replace(config, source=replace(config.source, root=there))
+
+
+def ledger_of(run: Folder) -> list[Folder]:
+    """Return the folders of the ledger that the last build used: faces found, scored, and photos quarantined.
+
+    Raises:
+        ConfigError: if no build began there, or its ledger is gone.
+    """
+    keys = description_of(run)["keys"]
+    work = run / WORK_FOLDER
+    parts = [work / "found" / keys["find"], work / "scored" / keys["score"], work / "quarantined" / keys["score"]]
+    if all(part.is_empty() for part in parts):
+        raise ConfigError(f"{run}: its ledger in {WORK_FOLDER} is gone, so the next build does every photo again")
+    return parts

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hqdata.settings import ConfigError
-from hqdata.shards.format import WORK_FOLDER
 from hqdata.storage import Folder, open_folder
-from pipelines.known_run import description_of
+from pipelines.known_run import ledger_of
 from pipelines.ledger import read_rows, rewrite_rows
 from pipelines.run_lock import locked
 
@@ -50,7 +49,7 @@ def list_refusals(run: Folder | Path | str) -> Counter[tuple[str, str]]:
         ConfigError: if no build began there, or its ledger is gone.
     """
     folder = open_folder(run)
-    return Counter(refusal for part in _ledger(folder) for _, rows in read_rows(part) for refusal in _refusals(rows))
+    return Counter(refusal for part in ledger_of(folder) for _, rows in read_rows(part) for refusal in _refusals(rows))
 
 
 def forget_refusals(run: Folder | Path | str, refusals: Refusals, *, dry_run: bool = False) -> Counter[tuple[str, str]]:
@@ -65,7 +64,7 @@ def forget_refusals(run: Folder | Path | str, refusals: Refusals, *, dry_run: bo
         ConfigError: if no build began there, its ledger is gone, the stage refused nothing, or a driver is at work.
     """
     folder = open_folder(run)
-    parts = _ledger(folder)
+    parts = ledger_of(folder)
     _require_stage(folder, refusals.stage)
     forgotten: Counter[tuple[str, str]] = Counter()
     with contextlib.nullcontext() if dry_run else locked(folder):
@@ -78,15 +77,6 @@ def forget_refusals(run: Folder | Path | str, refusals: Refusals, *, dry_run: bo
                 if not dry_run:
                     rewrite_rows(part, name, kept)
     return forgotten
-
-
-def _ledger(run: Folder) -> list[Folder]:
-    keys = description_of(run)["keys"]
-    work = run / WORK_FOLDER
-    parts = [work / "found" / keys["find"], work / "scored" / keys["score"], work / "quarantined" / keys["score"]]
-    if all(part.is_empty() for part in parts):
-        raise ConfigError(f"{run}: its ledger in {WORK_FOLDER} is gone, so the next build does every photo again")
-    return parts
 
 
 def _require_stage(run: Folder, stage: str) -> None:

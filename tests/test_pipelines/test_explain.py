@@ -136,6 +136,16 @@ def test_an_unfinished_run_answers_as_the_finished_one(scored_run: Path, unfinis
 
 @pytest.mark.dask
 @pytest.mark.slow
+def test_the_ledger_is_named_where_it_is_asked_for(scored_run: Path):
+    (face,) = explain(scored_run, ["000001-0"], ledger=True)
+    (broken,) = explain(scored_run, ["000005"], ledger=True)
+    assert [Path(name).parts[-4] for name in face.ledger] == ["found", "scored"]
+    assert [Path(name).parts[-4] for name in broken.ledger] == ["found"]
+    assert all(b'"000001"' in Path(name).read_bytes() for name in face.ledger)
+
+
+@pytest.mark.dask
+@pytest.mark.slow
 def test_a_photo_that_is_not_done_yet_is_told_so(unfinished: Path):
     shutil.rmtree(unfinished / "work" / "found")
     assert one(open_folder(unfinished), "000001").fate == "not done yet; the same command goes on"
