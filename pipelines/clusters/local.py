@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dask import config as dask_config
 from distributed import Client, LocalCluster
 
 from pipelines.clusters.arrival import await_workers
@@ -15,6 +16,10 @@ from pipelines.clusters.security import security_of
 
 __all__ = ["open_local"]
 
+LOST_WORKER_TIMEOUT = "10 minutes"
+"""How long a nanny has to restart its worker. Dask's 15 s are too few where the cores are busy: it then closes the
+nanny, and a build whose photos kill workers is left with none."""
+
 
 @contextmanager
 def open_local(choice: ClusterChoice, *, scratch: Path) -> Iterator[Client]:
@@ -22,6 +27,7 @@ def open_local(choice: ClusterChoice, *, scratch: Path) -> Iterator[Client]:
     processes, threads = choice.local_size
     scratch.mkdir(parents=True, exist_ok=True)
     with (
+        dask_config.set({"distributed.deploy.lost-worker-timeout": LOST_WORKER_TIMEOUT}),
         LocalCluster(
             n_workers=processes,
             threads_per_worker=threads,
