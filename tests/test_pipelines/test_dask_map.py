@@ -1,14 +1,19 @@
 """Many lists through a cluster: every item is answered for, whatever happens to a worker."""
 
+import ctypes
 import errno
 import os
+import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from distributed import Client
+from distributed import Client, Scheduler
 
 from pipelines.clusters import ClusterChoice, open_cluster
-from pipelines.dask_map import BuildStopped, Done, Failed, map_bounded
+from pipelines.dask_map import BuildStopped, Done, Failed, SchedulerLost, map_bounded
+from pipelines.patience import Patience
 
 pytestmark = pytest.mark.dask
 
@@ -29,6 +34,16 @@ def die_on_seven(items):
     return items
 
 
+def segfault_on_seven(items):
+    if 7 in items:
+        ctypes.string_at(0)
+    return items
+
+
+def always_die(items):
+    os._exit(11)
+
+
 def die_the_first_time(items):
     (marker,) = items
     if not marker.exists():
@@ -43,8 +58,57 @@ def refuse_seven(items):
     return items
 
 
+def run_out_of_memory_on_seven(items):
+    if 7 in items:
+        raise MemoryError
+    return items
+
+
+def refuse_odd_ones(items):
+    if any(item % 2 for item in items):
+        raise RuntimeError("odd")
+    return items
+
+
+def return_what_cannot_travel(items):
+    return (item for item in items)
+
+
 def disk_is_full(items):
     raise OSError(errno.ENOSPC, "No space left on device", "/run/x")
+
+
+def module_is_missing(items):
+    raise ModuleNotFoundError("No module named 'torch'")
+
+
+def nap_and_name(items):
+    time.sleep(0.2)
+    return os.getpid()
+
+
+def make_unfit():
+    from pipelines import preflight  # imports torch, which each fresh worker would do for this module otherwise
+
+    preflight.require_fit = refuse_worker
+
+
+def make_fit():
+    from pipelines import preflight
+
+    preflight.require_fit = accept_worker
+
+
+def accept_worker(expected):
+    assert expected
+
+
+def refuse_worker(expected):
+    raise BuildStopped(f"host h cannot compute: it lacks {expected}")
+
+
+def count_tasks(dask_scheduler: Scheduler) -> int:
+    return len(dask_scheduler.tasks)
 
 
 def test_every_chunk_is_answered_once(client: Client):
@@ -67,7 +131,7 @@ def test_chunks_are_taken_only_as_workers_are_free(client: Client):
     outcomes.close()
 
 
-@pytest.mark.parametrize("function", [die_on_seven, refuse_seven])
+@pytest.mark.parametrize("function", [die_on_seven, segfault_on_seven, refuse_seven, run_out_of_memory_on_seven])
 def test_only_the_guilty_item_fails(client: Client, function):
     outcomes = list(map_bounded(client, function, [list(range(4)), list(range(4, 12))]))
     assert [o.item for o in outcomes if isinstance(o, Failed)] == [7]
@@ -86,9 +150,71 @@ def test_items_queued_behind_a_deadly_one_are_not_blamed(client: Client):
     assert sorted(o.items[0] for o in outcomes if isinstance(o, Done)) == [5, 6, 8, 9, 10, 11]
 
 
-def test_a_full_disk_stops_the_run_and_says_so(client: Client):
-    with pytest.raises(BuildStopped, match=r"No space left.*run the same command"):
-        list(map_bounded(client, disk_is_full, [[1], [2]]))
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (disk_is_full, r"No space left.*run the same command"),
+        (module_is_missing, r"cannot run the task: ModuleNotFoundError: No module named 'torch'"),
+        (return_what_cannot_travel, r"cannot run the task: TypeError"),
+    ],
+)
+def test_what_no_other_list_would_survive_stops_the_run_and_names_the_machine(client: Client, function, sentence):
+    with pytest.raises(BuildStopped, match=rf"worker tcp://.* on .*{sentence}"):
+        list(map_bounded(client, function, [[1], [2]]))
+
+
+def test_a_cluster_that_kills_everything_stops_the_run_and_blames_no_item(client: Client):
+    answers = map_bounded(client, always_die, [[n] for n in range(50)], patience=Patience(first_failures=4))
+    with pytest.raises(BuildStopped, match="the first 4 tasks all failed"):
+        list(answers)
+
+
+def test_too_many_items_that_fail_stop_the_run(client: Client):
+    answers = map_bounded(client, refuse_odd_ones, [[n] for n in range(50)], patience=Patience(quarantined=3))
+    with pytest.raises(BuildStopped, match=r"4 of the first .* failed on their own, the last with: RuntimeError: odd"):
+        list(answers)
+
+
+def test_the_scheduler_keeps_nothing(client: Client):
+    assert sum(1 for _ in map_bounded(client, double, [[n] for n in range(20)])) == 20
+    deadline = time.monotonic() + 10
+    while client.run_on_scheduler(count_tasks) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert client.run_on_scheduler(count_tasks) == 0
+
+
+def test_a_first_signal_lets_running_tasks_end(client: Client):
+    taken: list[int] = []
+    outcomes = map_bounded(client, nap_and_name, (taken.append(n) or [n] for n in range(50)))
+    next(outcomes)
+    answered = []
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        answered.extend(outcomes)
+    assert 0 < len(answered) < len(taken) < 10
+
+
+def test_no_worker_for_long_ends_the_run_as_a_lost_scheduler_does(tmp_path: Path):
+    with open_cluster(ClusterChoice(local="1"), scratch=tmp_path) as client:
+        client.retire_workers(list(client.scheduler_info(n_workers=-1)["workers"]))
+        with pytest.raises(SchedulerLost, match=r"no worker for 0.5 s; 0 results .* run the same command"):
+            list(map_bounded(client, double, [[1]], patience=Patience(wait_s=0.5)))
+
+
+def test_an_unfit_worker_is_sent_home_and_the_others_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    expected: Any = "nothing"
+    with open_cluster(ClusterChoice(local="2"), scratch=tmp_path) as client:
+        client.run(make_fit)
+        unfit, fit = client.scheduler_info(n_workers=-1)["workers"]
+        pids = client.run(os.getpid)
+        client.run(make_unfit, workers=[unfit])
+        answers = list(map_bounded(client, nap_and_name, [[n] for n in range(8)], expected=expected))
+        assert {answer.result for answer in answers if isinstance(answer, Done)} == {pids[fit]}
+        assert sorted(answer.items[0] for answer in answers if isinstance(answer, Done)) == list(range(8))
+        assert "it lacks nothing; it is sent home" in caplog.text
+        client.run(make_unfit)
+        with pytest.raises(BuildStopped, match="no worker can be used: host h cannot compute: it lacks nothing"):
+            list(map_bounded(client, nap_and_name, [[1], [2]], expected=expected))
 
 
 def test_scratch_is_inside_the_given_folder(tmp_path: Path):
