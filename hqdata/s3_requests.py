@@ -14,18 +14,17 @@ from hqdata.store_errors import attempt
 
 __all__ = [
     "DELETED_AT_ONCE",
-    "READ_OPTIONS",
     "UPLOAD_OPTIONS",
     "abandon_uploads",
     "delete_objects",
+    "describe_objects",
     "is_s3",
     "list_objects",
+    "read_options",
 ]
 
 DELETED_AT_ONCE = 1000
 """Keys in one request; more are refused."""
-READ_OPTIONS = {"max_concurrency": 1}
-"""One request a file: otherwise s3fs asks for the size first, and may join parts of two versions of a large file."""
 UPLOAD_OPTIONS = {"chunksize": 8 << 20, "max_concurrency": 4}
 """Parts of 8 MiB, so that an upload holds 32 MiB in memory and may have 80 GB (10,000 parts); s3fs's own default is
 500 MB of memory."""
@@ -36,11 +35,24 @@ def is_s3(store: Any) -> bool:
     return hasattr(store, "call_s3")
 
 
+def read_options(store: Any) -> dict[str, int]:
+    """Return what makes s3fs read a file in one request; nothing for other stores.
+
+    Otherwise it asks for the size first, and may join parts of two versions of a large file.
+    """
+    return {"max_concurrency": 1} if is_s3(store) else {}
+
+
 def list_objects(store: Any, base: str) -> Iterator[StoredFile]:
-    """Yield the objects below `base`, sorted by name, holding one page of a thousand at a time.
+    """Yield the objects below `base`, sorted by name.
 
     A name with a slash at its end is what some programs write for an empty folder.
     """
+    return (StoredFile(name, int(item["Size"])) for name, item in describe_objects(store, base))
+
+
+def describe_objects(store: Any, base: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects below `base` with what S3 says of each, holding one page of a thousand at a time."""
     bucket, key, _ = store.split_path(base)
     prefix = f"{key}/" if key else ""
     more: dict[str, str] = {}
@@ -48,7 +60,7 @@ def list_objects(store: Any, base: str) -> Iterator[StoredFile]:
         arguments = {"Bucket": bucket, "Prefix": prefix} | more
         page = attempt(lambda asked=arguments: store.call_s3("list_objects_v2", **asked), f"s3://{base}")
         for item in page.get("Contents", ()):
-            yield StoredFile(item["Key"].removeprefix(prefix), int(item["Size"]))
+            yield item["Key"].removeprefix(prefix), item
         if not page.get("IsTruncated"):
             return
         more = {"ContinuationToken": page["NextContinuationToken"]}

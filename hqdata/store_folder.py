@@ -41,7 +41,7 @@ class StoreFolder:
     def read(self, name: str) -> bytes:
         """Return a file's content."""
         store = self._store()
-        return attempt(lambda: store.cat_file(self._key(name), **_read_options(store)), self._url(name))
+        return attempt(lambda: store.cat_file(self._key(name), **s3_requests.read_options(store)), self._url(name))
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (name, content) in the order of `names`; one that failed is asked for again by itself."""
@@ -49,7 +49,7 @@ class StoreFolder:
         while batch := list(islice(remaining, READ_AT_ONCE)):
             # not cat(): that takes "[" and "*" in a name for a pattern
             keys = [self._key(name) for name in batch]
-            found = store.cat_ranges(keys, None, None, on_error="return", **_read_options(store))
+            found = store.cat_ranges(keys, None, None, on_error="return", **s3_requests.read_options(store))
             for name, data in zip(batch, found, strict=True):
                 yield name, data if isinstance(data, bytes) else self.read(name)
 
@@ -174,10 +174,6 @@ class StoreFolder:
 
     def _url(self, name: str) -> str:
         return f"{self.url}/{name}"
-
-
-def _read_options(store: Any) -> dict[str, int]:
-    return s3_requests.READ_OPTIONS if s3_requests.is_s3(store) else {}
 
 
 def _entries(store: Any, base: str) -> list[tuple[str, int]]:

@@ -229,6 +229,5 @@ def _evict(job: Job, keep: set[str]) -> int:
     wanted = {crop_name(face) for face in keep}
     cached = {file.name for file in job.crops.files()}
     if job.cache != "all":
-        for name in cached - wanted:
-            job.crops.delete(name)
+        job.crops.delete_many(cached - wanted)
     return len(wanted - cached)

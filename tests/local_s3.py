@@ -6,6 +6,7 @@ import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.request import Request, urlopen
 
 import boto3
 import fsspec
@@ -88,6 +89,7 @@ def local_s3():
     os.environ.update(settings)
     fsspec.get_filesystem_class("s3").clear_instance_cache()  # they know the last server
     try:
+        _forget_everything()
         client().create_bucket(Bucket=BUCKET)
         yield application
     finally:
@@ -96,6 +98,11 @@ def local_s3():
         thread.join()
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _forget_everything():
+    """Empty the S3 of this process: all its servers serve the same one."""
+    urlopen(Request(f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()
 
 
 def client():
