@@ -39,7 +39,7 @@ class RunStatus:
     holder: str | None
     """Who builds in it now."""
     phase: str | None
-    """`score` or `pack`, the last one that was begun; None where neither was."""
+    """`score` or `pack`, the last one that was begun; None where neither was, by the present driver if there is one."""
     unit: str | None
     done: int | None
     total: int | None
@@ -61,7 +61,9 @@ class RunStatus:
         yield f"run         {self.run}: {self.state}"
         if self.holder:
             yield f"driver      {self.holder}"
-        if self.phase and self.state != "finished":
+        if self.state == "running" and not self.phase:
+            yield "            gets ready; nothing is scored or packed yet"
+        elif self.phase and self.state != "finished":
             yield f"{self.phase:<11} {self._progress()}"
         if self.silent_s is not None and self.state == "interrupted":
             yield f"            last heard of {in_words(self.silent_s)} ago; the same command goes on"
@@ -96,6 +98,9 @@ def run_status(run: Folder | Path | str) -> RunStatus:
     holder = holder_of(folder)
     if previous_run(folder) is None and not lines and holder is None:
         raise ConfigError(f"{folder}: neither {RUN_PATH} nor a ledger is there, so no build began; give a run folder")
+    counts = lines[-1].get("counts", {}) if lines else {}
+    if holder is not None:
+        lines = [line for line in lines if _written(line) >= int(holder.started)]
     finished = folder.exists(MANIFEST_PATH)
     state = "running" if holder else "finished" if finished else "interrupted"
     last = lines[-1] if lines else {}
@@ -110,8 +115,8 @@ def run_status(run: Folder | Path | str) -> RunStatus:
         total=last.get("total"),
         per_second=speed,
         eta_s=(last["total"] - last["done"]) / speed if speed and state == "running" else None,
-        silent_s=max(0.0, time.time() - datetime.fromisoformat(last["at"]).timestamp()) if last else None,
-        counts=folder.read_json(STATS_PATH)["counts"] if finished else last.get("counts", {}),
+        silent_s=max(0.0, time.time() - _written(last)) if last else None,
+        counts=folder.read_json(STATS_PATH)["counts"] if finished else counts,
     )
 
 
@@ -131,6 +136,11 @@ def _progress_lines(folder: Folder) -> list[dict[str, Any]]:
     else:
         data = folder.read_if_there(PROGRESS_PATH) or b""
     return [json.loads(line) for line in data.split(b"\n")[:-1]]
+
+
+def _written(line: Mapping[str, Any]) -> float:
+    """Return when a line was written, in whole seconds since 1970."""
+    return datetime.fromisoformat(line["at"]).timestamp()
 
 
 def _speed(lines: Sequence[Mapping[str, Any]]) -> float | None:

@@ -10,7 +10,7 @@ import pytest
 
 from hqdata.settings import ConfigError
 from hqdata.storage import Folder, open_folder
-from pipelines.run_lock import locked
+from pipelines.run_lock import LOCK_PATH, locked
 from pipelines.status import run_status
 
 COUNTS = {
@@ -22,7 +22,8 @@ COUNTS = {
 }
 
 
-def line(done: int, seconds: float, *, phase: str = "score", age_s: float = 5.0) -> dict[str, Any]:
+def line(done: int, seconds: float, *, phase: str = "score", age_s: float = -1.0) -> dict[str, Any]:
+    """A line of progress, by default written just after the lock is taken."""
     at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat(timespec="seconds")
     unit = "photos" if phase == "score" else "shards"
     numbers = {"phase": phase, "unit": unit, "done": done, "total": 100, "dropped": 0}
@@ -65,6 +66,8 @@ def test_a_build_without_a_driver_was_interrupted(tmp_path: Path):
 def test_a_driver_that_says_nothing_for_long_is_noticed(tmp_path: Path):
     run = write_run(tmp_path / "run", line(10, 10.0, age_s=1200))
     with locked(run):
+        began_before = json.loads(run.read(LOCK_PATH)) | {"started": time.time() - 2000}
+        run.write_json(LOCK_PATH, began_before)
         assert "no sign of progress for 20 min" in "\n".join(run_status(run).lines())
 
 
@@ -88,11 +91,13 @@ def test_a_long_file_is_read_at_its_end_alone(tmp_path: Path):
     assert run_status(run).done == 1999
 
 
-def test_a_run_that_has_not_begun_to_score_has_no_phase(tmp_path: Path):
-    run = write_run(tmp_path / "run")
+def test_what_an_earlier_driver_did_is_not_what_the_present_one_does(tmp_path: Path):
+    run = write_run(tmp_path / "run", line(10, 10.0, age_s=60))
     with locked(run):
         status = run_status(run)
     assert (status.state, status.phase, status.per_second, status.silent_s) == ("running", None, None, None)
+    assert status.counts == COUNTS
+    assert "nothing is scored or packed yet" in "\n".join(status.lines())
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path):
