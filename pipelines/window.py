@@ -31,6 +31,9 @@ FUTURES_PER_THREAD = 2
 LOOK_EVERY_S = 1.0
 LOOK_FOR_LOSS_EVERY_S = 0.25
 ANSWER_WITHIN_S = 30.0
+FETCH_S = 2.0
+"""How long a first attempt to fetch an answer may take; each next one twice as long. The answer may have been lost with
+its worker and made again elsewhere, while the attempt still waits for the dead one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,23 +222,26 @@ class Window:
         Not `Client.gather`: it fetches five times at once at most, and each of those waits for a minute and more on a
         worker that died since.
         """
+        patience_s = FETCH_S
         while True:
             error = await cast("Awaitable[Exception | None]", future.exception())
             if error is not None:
                 return Erred(key, error)
             if future.status == "cancelled":
                 return Lost(key, "Dask cancelled it")
-            answer = await self._fetch(key, future)
+            answer = await self._fetch(key, future, patience_s)
             if answer is not None:
                 return Arrived(key, answer)
+            patience_s = min(2 * patience_s, ANSWER_WITHIN_S)
 
-    async def _fetch(self, key: str, future: DaskFuture) -> bytes | None:
-        """Return the answer of a finished task; None where it is found lost and is on its way to being made again."""
+    async def _fetch(self, key: str, future: DaskFuture, patience_s: float) -> bytes | None:
+        """Return the answer of a finished task; None where it seems to be lost, or is being made again."""
         scheduler = cast("Any", self._client.scheduler)
         fetching = asyncio.ensure_future(scheduler.gather(keys=[key]))
         fetching.add_done_callback(_look_at_error)
+        give_up = time.monotonic() + patience_s
         try:
-            while future.status == "finished" and not fetching.done():
+            while future.status == "finished" and not fetching.done() and time.monotonic() < give_up:
                 await asyncio.wait({fetching}, timeout=LOOK_FOR_LOSS_EVERY_S)
             if not fetching.done():
                 return None
