@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from distributed import Client
+from local_s3 import keys, local_s3
 from PIL import Image
 from small_features import noise_pictures
 
@@ -37,7 +38,10 @@ PATCHES = ("-m", "swd,ms_ssim", "--batch-size", str(BATCH), "--cache", "none", "
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with open_cluster(ClusterChoice(local="2"), scratch=tmp_path_factory.mktemp("dask")) as client:
+    with (
+        local_s3(),  # first, so that the workers have its address
+        open_cluster(ClusterChoice(local="2"), scratch=tmp_path_factory.mktemp("dask")) as client,
+    ):
         yield client
 
 
@@ -74,7 +78,7 @@ def told(answer: Result) -> dict:
 @pytest.mark.slow
 @pytest.mark.parametrize("generated", ["grey", "generator"])
 def test_the_report_is_that_of_one_process(sets: dict[str, Path], cluster, tmp_path: Path, generated: str):
-    words = (sets["files"], sets[generated], "--limit", "24", "--extractor", "efficientnet-lite0")
+    words = (sets["files"], sets[generated], "--limit", "16", "--extractor", "efficientnet-lite0")
     others = ("--batch-size", str(BATCH), "--json", "-", "--cache")
     alone = told(hqdata_score(*words, *others, tmp_path / "one"))
     together = told(hqdata_score(*words, *others, tmp_path / "other", *cluster, "--work", tmp_path / "work"))
@@ -91,6 +95,13 @@ def test_what_one_process_had_cached_serves_a_cluster(sets: dict[str, Path], clu
     assert report["reference"]["from_cache"] == ["patches", "similarities"]
 
 
+def test_parts_may_lie_in_an_object_store(sets: dict[str, Path], cluster):
+    words = (sets["files"], sets["generator"], "--limit", "20", *PATCHES)
+    assert told(hqdata_score(*words, *cluster, "--work", "s3://bucket/work")) == told(hqdata_score(*words))
+    assert keys() == []
+
+
+@pytest.mark.slow
 def test_one_worker_gives_the_same_report(sets: dict[str, Path], tmp_path: Path):
     words = (sets["generator"], "--reference", sets["files"], "--limit", "20", *PATCHES)
     alone = told(hqdata_score(*words))
