@@ -72,13 +72,19 @@ class LoopbackSlurm:
         chosen = [f"--states={','.join(states)}"] if states else []
         return self.ask("squeue", "--noheader", "--array", "--format=%A", *chosen).split()
 
+    def cancel_all(self) -> None:
+        """Cancel every job and return when none is left."""
+        for number in self.jobs():
+            self.ask("scancel", number)
+        wait_until(lambda: not self.jobs(), "all jobs are cancelled")
+
 
 @contextmanager
 def loopback_slurm(*, cpus: int = 4) -> Iterator[LoopbackSlurm]:
     """Yield a running SLURM of one node; all its daemons and jobs are gone when the block ends, however it ends."""
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # a socket's path has at most 107 characters
     configuration = folder / "slurm.conf"
-    slurm = LoopbackSlurm(folder, {"SLURM_CONF": str(configuration)})
+    slurm = LoopbackSlurm(folder, {"SLURM_CONF": str(configuration), "TMPDIR": str(folder)})
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(_kill_jobs, configuration)
@@ -88,7 +94,7 @@ def loopback_slurm(*, cpus: int = 4) -> Iterator[LoopbackSlurm]:
         _start(stack, slurm, "slurmctld", "-D", "-f", str(configuration))
         _start(stack, slurm, "slurmd", "-D", "-f", str(configuration), "-N", _host())
         wait_until(lambda: "idle" in _state(slurm), "the node is idle", log=folder / "slurmctld.log")
-        stack.callback(_cancel_all, slurm)
+        stack.callback(slurm.cancel_all)
         yield slurm
 
 
@@ -154,12 +160,6 @@ def _state(slurm: LoopbackSlurm) -> str:
         return slurm.ask("sinfo", "--noheader", "--format=%T")
     except subprocess.CalledProcessError:
         return ""
-
-
-def _cancel_all(slurm: LoopbackSlurm) -> None:
-    for number in slurm.jobs():
-        slurm.ask("scancel", number)
-    wait_until(lambda: not slurm.jobs(), "all jobs are cancelled")
 
 
 def _kill_jobs(configuration: Path) -> None:

@@ -37,9 +37,16 @@ jobs = 2
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[LoopbackSlurm]:
+def running_slurm() -> Iterator[LoopbackSlurm]:
     with loopback_slurm() as running:
         yield running
+
+
+@pytest.fixture
+def slurm(running_slurm: LoopbackSlurm) -> Iterator[LoopbackSlurm]:
+    """A SLURM without a job, afterwards too."""
+    yield running_slurm
+    running_slurm.cancel_all()
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +152,8 @@ def test_an_array_and_a_driver_that_are_requeued_give_the_bytes_of_a_serial_buil
 def test_a_job_that_is_killed_is_replaced(
     slurm: LoopbackSlurm, description: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
     watchful = functools.partial(named_module.supervised, interval_s=1)
     monkeypatch.setattr(named_module, "supervised", watchful)
     choice = ClusterChoice(cluster=str(description), wait_workers=2, wait_s=120)
