@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -17,14 +18,18 @@ from urllib.parse import unquote_to_bytes
 import fsspec
 
 from hqdata.record import PhotoRef, Refused
+from hqdata.s3_requests import describe_objects, is_s3, read_options
 from hqdata.sources.source import SourceError
 from hqdata.storage import is_url
+from hqdata.store_errors import attempt
 
 __all__ = ["LIMIT_BYTES", "File", "absolute_root", "escape_path", "list_files", "read_bytes", "read_file"]
 
 LIMIT_BYTES = 2**31
 """Larger files are refused unread; 200 megapixels of 16-bit TIFF are 1.2 GB."""
 
+ENTRIES_AT_ONCE = 65_536
+"""Of a folder; each is some 300 bytes."""
 ESCAPED = re.compile(rb"[%\x00-\x1f\x7f]|[\x80-\xff]+")
 VERSION_KEYS = ("ETag", "etag", "md5Hash", "content_hash", "mtime", "LastModified", "last_modified", "created")
 """Where the file systems of fsspec tell that a file changed, best first."""
@@ -49,7 +54,7 @@ def absolute_root(root: str) -> str:
 def list_files(
     root: str, *, extensions: Iterable[str], storage_options: Mapping[str, Any] | None = None
 ) -> Iterator[File]:
-    """Yield the files below `root`, recursively; folder by folder, not sorted as a whole.
+    """Yield the files below `root`, recursively; folder by folder, mostly but not surely sorted.
 
     Names that begin with a dot are left out, and so is what lies below them. Links are followed, but each folder is
     read only once. A link that leads nowhere is listed, so that the run can report it.
@@ -89,7 +94,8 @@ def read_file(root: str, path: str, *, storage_options: Mapping[str, Any] | None
     """Return the content of the file at an escaped `path` below `root`; raises OSError as the file system does."""
     if is_url(root):
         files, base = fsspec.core.url_to_fs(root, **(storage_options or {}))
-        return files.cat_file(f"{base.rstrip('/')}/{_unescape(path)}")
+        key = f"{base.rstrip('/')}/{_unescape(path)}"
+        return attempt(lambda: files.cat_file(key, **read_options(files)), f"{root}/{path}")
     return Path(root, _unescape(path)).read_bytes()
 
 
@@ -133,15 +139,20 @@ def _list_local(root: str) -> Iterator[File]:
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        entries = sorted(_scan(folder), key=lambda entry: entry.name, reverse=True)
-        waiting += [f"{below}{entry.name}/" for entry in entries if entry.is_dir()]
-        yield from (_local_file(below, entry) for entry in entries if _is_photo_like(entry))
+        folders: list[str] = []
+        for entries in _scan(folder):
+            folders += [f"{below}{entry.name}/" for entry in entries if entry.is_dir()]
+            yield from (_local_file(below, entry) for entry in entries if _is_photo_like(entry))
+        waiting += sorted(folders, reverse=True)
 
 
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
+def _scan(folder: Path) -> Iterator[list[os.DirEntry[str]]]:
+    """Yield a folder's entries, a part at a time and each part sorted: there may be millions in one folder."""
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            shown = (entry for entry in entries if not entry.name.startswith("."))
+            while part := list(islice(shown, ENTRIES_AT_ONCE)):
+                yield sorted(part, key=lambda entry: entry.name)
     except OSError as error:
         raise SourceError(f"{folder}: cannot be listed ({error.strerror}); allow reading it or move it away") from error
 
@@ -164,19 +175,37 @@ def _list_remote(root: str, storage_options: Mapping[str, Any]) -> Iterator[File
     try:
         files, base = fsspec.core.url_to_fs(root, **storage_options)
         files.invalidate_cache()
-        found: dict[str, dict[str, Any]] = files.find(base, detail=True)
-        if not found and not files.exists(base):
+        listed = _describe(files, base)
+        first = next(listed, None)
+        if first is None and not files.exists(base):
             raise SourceError(f"{root}: no such folder")
+        for below, information in () if first is None else chain([first], listed):
+            if not any(part.startswith(".") for part in below.split("/")):
+                yield _remote_file(below, information)
     except SourceError:
         raise
+    except FileNotFoundError:
+        raise SourceError(f"{root}: no such folder") from None
     except ImportError as error:
         raise SourceError(f"{root}: a package for this kind of storage is missing; {error}") from error
     except Exception as error:  # each storage has its own kinds of errors for network and credentials
         raise SourceError(f"{root}: cannot be listed ({error})") from error
-    for name, information in found.items():
-        below = name.removeprefix(base).lstrip("/")
-        if not any(part.startswith(".") for part in below.split("/")):
-            yield _remote_file(below, information)
+
+
+def _describe(files: Any, base: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield what lies below `base`, a page or a folder at a time: each file takes about a kilobyte."""
+    if is_s3(files):
+        yield from (
+            (below, {"size": item["Size"], **item}) for below, item in describe_objects(files, base.rstrip("/"))
+        )
+        return
+    for entry in files.ls(base, detail=True):
+        if entry["type"] == "directory":
+            found = files.find(entry["name"], detail=True).items()
+            files.invalidate_cache()
+        else:
+            found = [(entry["name"], entry)]
+        yield from ((name.removeprefix(base).lstrip("/"), information) for name, information in found)
 
 
 def _remote_file(below: str, information: Mapping[str, Any]) -> File:
