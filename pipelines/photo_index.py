@@ -18,7 +18,7 @@ from hqdata.record import PhotoRef
 __all__ = ["PhotoIndex", "order_key"]
 
 KEY_BYTES = 8
-PHOTOS_HELD = 4096
+PHOTOS_HELD = 1024
 """Each photo is asked for several times in a row."""
 
 

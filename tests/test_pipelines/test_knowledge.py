@@ -140,17 +140,34 @@ def test_who_was_accused_by_a_broken_environment_goes_free(error: BaseException 
     assert len(tasks(Knowledge.load(source.photos, job))) == int(isinstance(error, BuildStopped))
 
 
-@given(st.lists(st.sampled_from([0.25, 0.5, 0.75]), max_size=30), st.integers(0, 35))
-def test_the_best_are_the_highest_scores_and_ties_go_by_id(values: list[float], count: int):
+SOME_SCORES = st.lists(st.sampled_from([0.25, 0.5, 0.75]), max_size=30)
+
+
+def knowledge_of(values: list[float]) -> Knowledge:
     ids = [f"p{number}" for number in range(len(values))]
-    known = knowledge(
+    return knowledge(
         *map(ref, ids),
         rows=tuple(found(id, face(40)) for id in ids),
         scores=tuple(scored(id, score=value) for id, value in zip(ids, values, strict=True)),
     )
+
+
+@given(SOME_SCORES, st.integers(0, 35))
+def test_the_best_are_the_highest_scores_and_ties_go_by_id(values: list[float], count: int):
+    ids = [f"p{number}" for number in range(len(values))]
+    known = knowledge_of(values)
     chosen = [known.face_id(row) for row in known.best(count).tolist()]
     by_definition = sorted(zip(values, ids, strict=True), key=lambda pair: (-pair[0], f"{pair[1]}-0"))
     assert chosen == [f"{id}-0" for _, id in by_definition][:count]
+
+
+@given(SOME_SCORES, st.integers(1, 35))
+def test_ranks_runners_up_and_the_worst_belong_to_one_ranking(values: list[float], count: int):
+    known = knowledge_of(values)
+    ranking = known.best(len(values)).tolist()
+    assert [known.rank_of(row) for row in ranking] == list(range(len(values)))
+    assert known.runners_up(known.best(count), 5).tolist() == ranking[count : count + 5]
+    assert known.worst(count).tolist() == ranking[-count:]
 
 
 def test_faces_that_are_not_allowed_are_not_chosen():
