@@ -6,7 +6,11 @@ and clearing away uploads that a killed process began.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from hqdata.disk_folder import StoredFile
@@ -14,20 +18,24 @@ from hqdata.store_errors import attempt
 
 __all__ = [
     "DELETED_AT_ONCE",
-    "UPLOAD_OPTIONS",
+    "PART_BYTES",
     "abandon_uploads",
     "delete_objects",
     "describe_objects",
     "is_s3",
     "list_objects",
     "read_options",
+    "upload",
 ]
 
 DELETED_AT_ONCE = 1000
 """Keys in one request; more are refused."""
-UPLOAD_OPTIONS = {"chunksize": 8 << 20, "max_concurrency": 4}
-"""Parts of 8 MiB, so that an upload holds 32 MiB in memory and may have 80 GB (10,000 parts); s3fs's own default is
-500 MB of memory."""
+PART_BYTES = 8 << 20
+PARTS_AT_ONCE = 4
+"""An upload holds 32 MiB in memory."""
+MOST_PARTS = 10_000
+
+logger = logging.getLogger(__name__)
 
 
 def is_s3(store: Any) -> bool:
@@ -41,6 +49,42 @@ def read_options(store: Any) -> dict[str, int]:
     Otherwise it asks for the size first, and may join parts of two versions of a large file.
     """
     return {"max_concurrency": 1} if is_s3(store) else {}
+
+
+def upload(store: Any, local: Path, path: str) -> None:
+    """Put a file in one request, or a large one in parts; an upload that fails is aborted, so that nothing stays.
+
+    s3fs aborts while other parts are still on their way, and a part that comes in after that may stay.
+    """
+    size = local.stat().st_size
+    if size < 2 * PART_BYTES:
+        store.put_file(str(local), path)
+        return
+    bucket, key, _ = store.split_path(path)
+    place = {"Bucket": bucket, "Key": key}
+    place["UploadId"] = store.call_s3("create_multipart_upload", **place)["UploadId"]
+    try:
+        parts = _upload_parts(store, local, place, max(PART_BYTES, math.ceil(size / MOST_PARTS)))
+        store.call_s3("complete_multipart_upload", MultipartUpload={"Parts": parts}, **place)
+    except BaseException:
+        try:
+            store.call_s3("abort_multipart_upload", **place)
+        except Exception as error:
+            logger.warning("%s: an unfinished upload stays until the run is finished: %s", path, error)
+        raise
+
+
+def _upload_parts(store: Any, local: Path, place: dict[str, str], part_bytes: int) -> list[dict[str, Any]]:
+    """Return what completes an upload; on an error, no part is on its way any more."""
+
+    def send(number: int) -> dict[str, Any]:
+        with local.open("rb") as file:
+            file.seek(number * part_bytes)
+            answer = store.call_s3("upload_part", PartNumber=number + 1, Body=file.read(part_bytes), **place)
+        return {"PartNumber": number + 1, "ETag": answer["ETag"]}
+
+    with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
+        return list(pool.map(send, range(math.ceil(local.stat().st_size / part_bytes))))
 
 
 def list_objects(store: Any, base: str) -> Iterator[StoredFile]:

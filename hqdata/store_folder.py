@@ -94,8 +94,7 @@ class StoreFolder:
         """Yield a path in scratch, uploaded when the block ends; a failed upload is aborted and leaves nothing."""
         with scratch_file(name) as local:
             yield local
-            options = s3_requests.UPLOAD_OPTIONS if s3_requests.is_s3(self._store()) else {}
-            attempt(lambda: self._store().put_file(str(local), self._key(name), **options), self._url(name))
+            attempt(lambda: _upload(self._store(), local, self._key(name)), self._url(name))
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
@@ -160,8 +159,14 @@ class StoreFolder:
 
     def delete_remains(self) -> None:
         """Abort what killed processes began to upload to S3; other stores do so themselves after a while."""
-        if s3_requests.is_s3(self._store()):
+        if not s3_requests.is_s3(self._store()):
+            return
+        try:
             attempt(lambda: s3_requests.abandon_uploads(self._store(), self._base()), self.url)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.ENOSYS, errno.ENOTSUP):
+                raise
+            logger.warning("unfinished uploads of killed processes may stay and cost storage: %s", error)
 
     def _store(self) -> Any:  # an AbstractFileSystem; what its methods take differs from store to store
         return fsspec.core.url_to_fs(self.url, use_listings_cache=False)[0]
@@ -174,6 +179,13 @@ class StoreFolder:
 
     def _url(self, name: str) -> str:
         return f"{self.url}/{name}"
+
+
+def _upload(store: Any, local: Path, key: str) -> None:
+    if s3_requests.is_s3(store):
+        s3_requests.upload(store, local, key)
+    else:
+        store.put_file(str(local), key)
 
 
 def _entries(store: Any, base: str) -> list[tuple[str, int]]:

@@ -37,7 +37,7 @@ def s3():
 @pytest.fixture(autouse=True)
 def fast_stores(monkeypatch):
     monkeypatch.setattr(store_errors, "PAUSES_S", (0.0, 0.0))
-    monkeypatch.setitem(s3_requests.UPLOAD_OPTIONS, "chunksize", 5 << 20)
+    monkeypatch.setattr(s3_requests, "PART_BYTES", 5 << 20)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def room(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def fast_stores(monkeypatch):
     monkeypatch.setattr(store_errors, "PAUSES_S", (0.0, 0.0))
-    monkeypatch.setitem(s3_requests.UPLOAD_OPTIONS, "chunksize", PART_BYTES)
+    monkeypatch.setattr(s3_requests, "PART_BYTES", PART_BYTES)
 
 
 def test_what_is_written_is_read(folder):
@@ -455,10 +455,15 @@ def test_what_a_killed_process_began_to_upload_can_be_cleared_away(in_s3, room, 
     assert unfinished_uploads() == []
 
 
+@pytest.mark.parametrize("status", [403, 501])
+def test_unfinished_uploads_that_may_not_be_listed_are_told_of(in_s3, s3, caplog, status):
+    s3.fail("GET .*uploads", status=status, times=1)
+    in_s3.delete_remains()
+    assert "unfinished uploads of killed processes may stay" in caplog.text
+
+
 @pytest.mark.parametrize(
-    ("status", "times", "number"),
-    [(500, 3, errno.EREMOTEIO), (403, 1, errno.EACCES)],
-    ids=["server error", "no permission"],
+    ("status", "number"), [(500, errno.EREMOTEIO), (403, errno.EACCES)], ids=["server error", "no permission"]
 )
 @pytest.mark.parametrize(
     ("request_", "call"),
@@ -474,7 +479,7 @@ def test_what_a_killed_process_began_to_upload_can_be_cleared_away(in_s3, room, 
     ],
     ids=["read", "read_many", "write", "create", "files", "folders", "size", "delete"],
 )
-def test_a_failing_request_is_an_oserror_with_a_number(in_s3, s3, request_, call, status, times, number):
+def test_a_failing_request_is_an_oserror_with_a_number(in_s3, s3, request_, call, status, number):
     in_s3.write("a", b"1")
     s3.fail(request_, status=status, times=99)
     with pytest.raises(OSError, match="s3://bucket/run") as caught:

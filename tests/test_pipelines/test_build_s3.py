@@ -126,4 +126,4 @@ def test_photos_in_the_bucket_give_the_bytes_of_photos_on_a_disk(source, s3, tmp
 
 def test_the_large_file_of_these_tests_is_one_of_several_parts(expected):
     assert LARGE in expected
-    assert 6 * 3 * 1024**2 >= 2 * s3_requests.UPLOAD_OPTIONS["chunksize"] > 5 * 3 * 1024**2
+    assert 6 * 3 * 1024**2 >= 2 * s3_requests.PART_BYTES > 5 * 3 * 1024**2
