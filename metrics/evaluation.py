@@ -105,9 +105,10 @@ def evaluate(
         known = pictures or _known(reference, statistics, plan)
         plan = plan.for_counts(reference=known.count, generated=made.count)
         plan = plan.for_sizes([_sizes(side) for side in (known, made)])
-    reader = SetReader(
-        batch_size=plan.batch_size, passes=passes or PassesHere(plan.device), clock=clock, progress=progress
-    )
+        passes = passes or PassesHere(plan.device)
+        reader = SetReader(
+            batch_size=plan.batch_size, passes=passes, device=passes.device, clock=clock, progress=progress
+        )
     for side in (known, made):
         side.gather(plan, reader, store)
     plan = plan.for_counts(reference=known.count, generated=made.count)
@@ -222,7 +223,7 @@ def _report(plan: Plan, known: _Side, made: _Side, figures: tuple[Figure, ...], 
         reference=sets[0],
         generated=sets[1],
         networks=_networks(plan),
-        device=reader.passes.device,
+        device=reader.device,
         seed=plan.seed,
         ci=plan.ci,
         warnings=tuple(warnings),

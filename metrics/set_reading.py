@@ -89,6 +89,8 @@ class SetReader:
 
     batch_size: int | str
     passes: PassMaker
+    device: str
+    """What the passes' networks run on."""
     clock: Clock
     progress: Progress | None
     pictures_read: int = 0
@@ -180,7 +182,7 @@ class SetReader:
         return {
             "content": content,
             "part": gatherer.part,
-            "device": torch.device(self.passes.device).type,
+            "device": torch.device(self.device).type,
             "package": importlib.metadata.version("progan-hq"),
             **gatherer.identity(),
         }

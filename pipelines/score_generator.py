@@ -145,8 +145,8 @@ class ClusterPasses:
             ValueError: for pictures that cannot be measured.
             BuildStopped: if the cluster is not fit, or a part cannot be made.
         """
-        start = time.monotonic()
         size = usual_batch_size(self.device) if isinstance(batch_size, str) else batch_size
+        start = time.monotonic()
         job = self._job(source, gatherers, size)
         stretches = self._cut(source, job)
         self._make(source, stretches, job, progress)
