@@ -234,7 +234,7 @@ class Knowledge:
         running = self._in_state(FaceState.SCORED)
         scores = self._faces["score"]
         if count < np.count_nonzero(running):
-            running &= scores <= np.partition(scores[running], count - 1)[count - 1]
+            running &= scores <= _nth(scores[running], count - 1)
         return self._best_of(running, int(np.count_nonzero(running)))[-count:]
 
     def rank_of(self, row: int) -> int:
@@ -248,7 +248,7 @@ class Knowledge:
         """Return the best rows of those that are true; with one column of scores copied, and no more."""
         scores, least = self._faces["score"], np.count_nonzero(running) - count
         if count > 0 and least > 0:
-            running &= scores >= np.partition(scores[running], least)[least]
+            running &= scores >= _nth(scores[running], int(least))
         rows = np.flatnonzero(running)
         return rows[best_places(scores[rows], count, lambda place: self.face_id(int(rows[place])))]
 
@@ -333,6 +333,12 @@ class Knowledge:
 
     def _file_name(self, code: int) -> str | None:
         return None if code == NOTHING else self._files[int(code)]
+
+
+def _nth(scores: Float64[np.ndarray, " n"], place: int) -> float:
+    """Return the score at a place of the rising order, and leave the scores in another order."""
+    scores.partition(place)
+    return float(scores[place])
 
 
 def _is_one_of(state: UInt8[np.ndarray, " f"], states: Sequence[FaceState]) -> Bool[np.ndarray, " f"]:
