@@ -1,6 +1,7 @@
 """Choosing and packing again: the same bytes as a build with those settings, and nothing is scored again."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,19 @@ from hqdata.settings import ConfigError
 from hqdata.shards import verify_run
 from hqdata.storage import open_folder
 from pipelines.build_dataset import build_dataset
-from pipelines.clusters import ClusterChoice
+from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.config import BuildConfig
 from pipelines.known_run import config_of
 from pipelines.reselect import repack, reselect
 
 pytestmark = [pytest.mark.dask, pytest.mark.slow]
 
-ONE = ClusterChoice(local="1")
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterChoice]:
+    """A worker that stays for all builds here."""
+    with open_cluster(ClusterChoice(local="1"), scratch=tmp_path_factory.mktemp("dask")) as client:
+        yield ClusterChoice(scheduler=client.scheduler_info()["address"])
 
 
 def chosen(run: Path) -> list[str]:
@@ -30,18 +36,22 @@ def shard_bytes(run: Path) -> dict[str, str]:
     return {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_selections_are_nested_and_a_condition_that_all_fulfil_changes_no_byte(scored_run: Path, copied: Path):
-    smaller = reselect(copied, ONE, count=3, where="")
+def test_selections_are_nested_and_a_condition_that_all_fulfil_changes_no_byte(
+    scored_run: Path, copied: Path, one: ClusterChoice
+):
+    smaller = reselect(copied, one, count=3, where="")
     assert (smaller.newly_scored_photos, smaller.selected) == (0, 3)
     assert chosen(copied) == chosen(scored_run)[:3]
     assert verify_run(copied, deep=True) == []
-    reselect(copied, ONE, count=6, where="face_index >= 0")
+    reselect(copied, one, count=6, where="face_index >= 0")
     assert shard_bytes(copied) == shard_bytes(scored_run)
 
 
-def test_a_condition_keeps_the_best_of_those_it_allows_and_is_remembered(scored_run: Path, copied: Path):
+def test_a_condition_keeps_the_best_of_those_it_allows_and_is_remembered(
+    scored_run: Path, copied: Path, one: ClusterChoice
+):
     condition = "identity in (1, 3) and not padded == True"
-    summary = reselect(copied, ONE, where=condition)
+    summary = reselect(copied, one, where=condition)
     table = pq.read_table(scored_run / "scores.parquet", columns=["id", "identity", "padded", "score"]).to_pylist()
     allowed = [row for row in table if row["score"] is not None and row["identity"] in (1, 3) and not row["padded"]]
     best = sorted(allowed, key=lambda row: (-row["score"], row["id"]))[:6]
@@ -50,24 +60,24 @@ def test_a_condition_keeps_the_best_of_those_it_allows_and_is_remembered(scored_
     assert config_of(open_folder(copied)).select.where == condition
 
 
-def test_other_shards_hold_the_same_faces(scored_run: Path, copied: Path):
-    summary = repack(copied, ONE, rows_per_shard=3)
+def test_other_shards_hold_the_same_faces(scored_run: Path, copied: Path, one: ClusterChoice):
+    summary = repack(copied, one, rows_per_shard=3)
     assert (summary.newly_scored_photos, summary.newly_packed_shards) == (0, 2)
     assert chosen(copied) == chosen(scored_run)
     assert verify_run(copied, deep=True) == []
 
 
-def test_what_is_not_scored_is_not_chosen_from(copied: Path, scored_config: BuildConfig):
+def test_what_is_not_scored_is_not_chosen_from(copied: Path):
     for path in (copied / "work" / "scored").rglob("*.jsonl"):
         path.unlink()
     with pytest.raises(ConfigError, match=r"11 photos are not scored yet, such as .*\.jpg; run `hqdata build`"):
-        reselect(copied, ONE, count=3)
+        reselect(copied, count=3)
     assert (copied / "manifest.json").exists()
 
 
 def test_a_condition_on_an_unknown_column_stops_before_anything_changes(copied: Path):
     with pytest.raises(ConfigError, match="no column 'identty' in the scores; did you mean 'identity'"):
-        reselect(copied, ONE, where="identty == 1")
+        reselect(copied, where="identty == 1")
     assert (copied / "manifest.json").exists()
 
 
@@ -80,4 +90,4 @@ def test_an_unknown_column_stops_a_build_before_it_scores(tmp_path: Path, scored
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"has no run\.json"):
-        reselect(tmp_path, ONE, count=3)
+        reselect(tmp_path, count=3)
