@@ -98,6 +98,7 @@ class HeldLock:
         try:
             if _is_ours(_read(self._folder), self._holder):
                 self._folder.delete(LOCK_PATH)
+            self._folder.delete(_life_path(self._holder.token))
         except OSError as error:
             logger.warning("%s/%s stays behind and counts for nothing soon: %s", self._folder, LOCK_PATH, error)
 
@@ -120,7 +121,7 @@ class HeldLock:
             self._lost = f"{self._folder}: the run {who}; this driver stops, and what it finished is kept"
             return
         alive = replace(self._holder, beat=time.time())
-        _write(self._folder, alive)
+        _show_life(self._folder, alive)
         self._holder = alive
 
 
@@ -145,8 +146,9 @@ def locked(
         if system_lock is None:
             _claim(folder, holder, steal, stale_s)
         else:
-            _warn_of_another_host(folder, stale_s)
-            _write(folder, holder)
+            other = _read(folder)
+            _warn_of_another_host(folder, other, stale_s)
+            _replace(folder, other, holder)
         held = HeldLock(folder, holder, beat_s=beat_s, stale_s=stale_s)
         try:
             yield held
@@ -205,7 +207,7 @@ def _claim(folder: Folder, holder: Holder, steal: bool, stale_s: float) -> None:
     if other is not None and not steal and not _is_gone(other, stale_s):
         raise _refusal(folder, other)
     logger.warning("%s: taking the run over from %s", folder, other or "a driver that let go of it just now")
-    _write(folder, holder)
+    _replace(folder, other, holder)
     winner = _read(folder)
     if not _is_ours(winner, holder):
         raise _refusal(folder, winner)
@@ -219,9 +221,8 @@ def _is_gone(other: Holder, stale_s: float) -> bool:
     )
 
 
-def _warn_of_another_host(folder: Folder, stale_s: float) -> None:
+def _warn_of_another_host(folder: Folder, other: Holder | None, stale_s: float) -> None:
     """Tell of a holder that the system's lock does not know: some mounts keep locks to one machine."""
-    other = _read(folder)
     if other is not None and other.host != socket.gethostname() and time.time() - other.beat < stale_s:
         logger.warning("%s: taking the run over from %s; if it still runs, it will stop", folder, other)
 
@@ -255,11 +256,26 @@ def _is_ours(other: Holder | None, holder: Holder) -> bool:
 def _read(folder: Folder) -> Holder | None:
     """Return who holds the run; None where nobody does, or where the file is damaged."""
     data = folder.read_if_there(LOCK_PATH)
+    if data is None:
+        return None
     try:
-        return None if data is None else Holder(**json.loads(data))
+        holder = Holder(**json.loads(data))
+        alive = folder.read_if_there(_life_path(holder.token))
+        return holder if alive is None else replace(holder, beat=float(json.loads(alive)))
     except (TypeError, ValueError):
         return None
 
 
-def _write(folder: Folder, holder: Holder) -> None:
+def _replace(folder: Folder, other: Holder | None, holder: Holder) -> None:
     folder.write(LOCK_PATH, json_bytes(asdict(holder)))
+    if other is not None:
+        folder.delete(_life_path(other.token))
+
+
+def _show_life(folder: Folder, holder: Holder) -> None:
+    """Write the time to a file of the holder's own: in LOCK_PATH it could undo that another one took the run over."""
+    folder.write_json(_life_path(holder.token), holder.beat)
+
+
+def _life_path(token: str) -> str:
+    return f"{WORK_FOLDER}/lock-{token}.json"
