@@ -10,6 +10,7 @@ from pathlib import Path
 from dask import config as dask_config
 from distributed import Client, LocalCluster
 
+from pipelines.clusters import ignore_interrupts
 from pipelines.clusters.arrival import await_workers
 from pipelines.clusters.choice import ClusterChoice
 from pipelines.clusters.security import security_of
@@ -27,7 +28,12 @@ def open_local(choice: ClusterChoice, *, scratch: Path) -> Iterator[Client]:
     processes, threads = choice.local_size
     scratch.mkdir(parents=True, exist_ok=True)
     with (
-        dask_config.set({"distributed.deploy.lost-worker-timeout": LOST_WORKER_TIMEOUT}),
+        dask_config.set(
+            {
+                "distributed.deploy.lost-worker-timeout": LOST_WORKER_TIMEOUT,
+                "distributed.worker.preload": [ignore_interrupts.__name__],
+            }
+        ),
         LocalCluster(
             n_workers=processes,
             threads_per_worker=threads,
