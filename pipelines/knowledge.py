@@ -71,11 +71,11 @@ class Knowledge:
         self._found_file = np.full(count, NOTHING, np.int32)
         self._first_face = np.zeros(count, np.int32)
         self._num_faces = np.zeros(count, np.uint16)
+        # the value of a scored face is its score, of a refused or unwanted one the number of its reason
         self._faces = GrowingColumns(
             photo=np.int32,
             state=np.uint8,
-            score=np.float64,
-            reason=np.int32,
+            value=np.float64,
             file=np.int32,
             upscaled=np.bool_,
             padded=np.bool_,
@@ -123,7 +123,7 @@ class Knowledge:
             for index, reason in finding.unwanted:
                 row = self._first_face[number] + index
                 self._faces["state"][row] = FaceState.UNWANTED
-                self._faces["reason"][row] = self._code("landmarks", reason)
+                self._faces["value"][row] = self._code("landmarks", reason)
 
     def _make_faces(self, numbers: Int64[np.ndarray, " p"], counts: Int64[np.ndarray, " p"]) -> None:
         """Give photos that many faces, new ones where that is another number than before."""
@@ -136,7 +136,7 @@ class Knowledge:
             int(counts.sum()),
             photo=np.repeat(numbers, counts),
             state=FaceState.PENDING,
-            score=np.nan,
+            value=np.nan,
             file=NOTHING,
         )
         self._first_face[numbers] = first + before
@@ -158,8 +158,7 @@ class Knowledge:
         rows = rows[is_wanted]
         kept = list(compress(wanted.values(), is_wanted))
         faces["state"][rows] = [FaceState.REFUSED if score.stage else FaceState.SCORED for score in kept]
-        faces["score"][rows] = [np.nan if score.score is None else score.score for score in kept]
-        faces["reason"][rows] = [self._code(score.stage, score.reason) for score in kept]
+        faces["value"][rows] = [self._code(score.stage, score.reason) if score.stage else score.score for score in kept]
         faces["file"][rows] = self._file(file)
         faces["upscaled"][rows] = [score.upscaled for score in kept]
         faces["padded"][rows] = [score.padded for score in kept]
@@ -209,7 +208,7 @@ class Knowledge:
 
     def scores(self) -> Float64[np.ndarray, " f"]:
         """Return the scores of all scored faces, in no useful order."""
-        return self._faces["score"][self._in_state(FaceState.SCORED)]
+        return self._faces["value"][self._in_state(FaceState.SCORED)]
 
     def best(self, count: int, *, allowed: Bool[np.ndarray, " f"] | None = None) -> Int64[np.ndarray, " k"]:
         """Return the rows of the `count` best faces, best first; equal scores by id.
@@ -232,7 +231,7 @@ class Knowledge:
     def worst(self, count: int) -> Int64[np.ndarray, " w"]:
         """Return the rows of the `count` worst scored faces, best first."""
         running = self._in_state(FaceState.SCORED)
-        scores = self._faces["score"]
+        scores = self._faces["value"]
         if count < np.count_nonzero(running):
             running &= scores <= _nth(scores[running], count - 1)
         return self._best_of(running, int(np.count_nonzero(running)))[-count:]
@@ -240,13 +239,13 @@ class Knowledge:
     def rank_of(self, row: int) -> int:
         """Return how many scored faces come before a scored one, of all and not only of those that may be chosen."""
         running = self._in_state(FaceState.SCORED)
-        equals = np.flatnonzero(running & (self._faces["score"] == self.score_of(row)))
-        before = np.count_nonzero(running & (self._faces["score"] > self.score_of(row)))
+        equals = np.flatnonzero(running & (self._faces["value"] == self.score_of(row)))
+        before = np.count_nonzero(running & (self._faces["value"] > self.score_of(row)))
         return int(before) + sum(1 for other in equals.tolist() if self.face_id(other) < self.face_id(row))
 
     def _best_of(self, running: Bool[np.ndarray, " f"], count: int) -> Int64[np.ndarray, " k"]:
         """Return the best rows of those that are true; with one column of scores copied, and no more."""
-        scores, least = self._faces["score"], np.count_nonzero(running) - count
+        scores, least = self._faces["value"], np.count_nonzero(running) - count
         if count > 0 and least > 0:
             running &= scores >= _nth(scores[running], int(least))
         rows = np.flatnonzero(running)
@@ -258,7 +257,7 @@ class Knowledge:
 
     def score_of(self, row: int) -> float:
         """Return a face's score; NaN for a refused one."""
-        return float(self._faces["score"][row])
+        return float(self._faces["value"][row]) if self._faces["state"][row] == FaceState.SCORED else np.nan
 
     def photo_of(self, row: int) -> int:
         """Return the number of the photo in which a face was found."""
@@ -277,8 +276,9 @@ class Knowledge:
         return self._file_name(self._faces["file"][row])
 
     def reason_of(self, row: int) -> tuple[str, str]:
-        """Return (stage, reason) of a refused face."""
-        return self._reasons[int(self._faces["reason"][row])]
+        """Return (stage, reason) of a refused or unwanted face, and nothing of another."""
+        is_lost = self._faces["state"][row] in (FaceState.UNWANTED, FaceState.REFUSED)
+        return self._reasons[int(self._faces["value"][row])] if is_lost else ("", "")
 
     def num_scored(self) -> int:
         """Return how many faces have a score and are wanted."""
@@ -301,14 +301,16 @@ class Knowledge:
                 continue
             first = self._first_face[number]
             for index in np.flatnonzero(lost_faces[self._rows_of(number)]).tolist():
-                stage, reason = self._reasons[int(self._faces["reason"][first + index])]
+                stage, reason = self.reason_of(int(first) + index)
                 yield Dropped(id=face_id(ref.id, index), source=ref.path, stage=stage, reason=reason)
 
     def num_dropped_by_reason(self) -> Counter[tuple[str, str]]:
         """Return how many rows `dropped` has, by (stage, reason)."""
         photos = self._reason[self._state == PhotoState.REFUSED]
         lost = self._in_state(FaceState.UNWANTED, FaceState.REFUSED)
-        counts = np.bincount(np.concatenate([photos, self._faces["reason"][lost]]), minlength=len(self._reasons))
+        counts = np.bincount(
+            np.concatenate([photos, self._faces["value"][lost].astype(np.int32)]), minlength=len(self._reasons)
+        )
         return Counter({key: int(count) for key, count in zip(self._reasons, counts, strict=True) if count})
 
     def _in_state(self, *states: FaceState) -> Bool[np.ndarray, " f"]:
