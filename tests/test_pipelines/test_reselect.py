@@ -1,6 +1,7 @@
 """Choosing and packing again: the same bytes as a build with those settings, and nothing is scored again."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hqdata.storage import open_folder
 from pipelines.build_dataset import build_dataset
 from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.config import BuildConfig
+from pipelines.job import crop_name
 from pipelines.known_run import config_of
 from pipelines.reselect import repack, reselect
 
@@ -64,6 +66,16 @@ def test_other_shards_hold_the_same_faces(scored_run: Path, copied: Path, one: C
     summary = repack(copied, one, rows_per_shard=3)
     assert (summary.newly_scored_photos, summary.newly_packed_shards) == (0, 2)
     assert chosen(copied) == chosen(scored_run)
+    assert verify_run(copied, deep=True) == []
+
+
+def test_crops_that_the_cache_lost_are_counted_and_rendered_again(copied: Path, one: ClusterChoice):
+    for face in chosen(copied)[:2]:
+        next((copied / "work" / "crops").glob(f"*/{crop_name(face)}")).unlink()
+    repack(copied, one, rows_per_shard=3)
+    stats = json.loads((copied / "stats.json").read_text())["this_build"]
+    assert stats["uncached_crops"] == 2
+    assert (stats["cluster"]["kind"], stats["cluster"]["workers"]) == ("scheduler", 1)
     assert verify_run(copied, deep=True) == []
 
 
