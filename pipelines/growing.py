@@ -20,12 +20,13 @@ class GrowingColumns:
     """Equally long one-dimensional arrays.
 
     Args:
+        expected: rows; no memory is taken for those that do not come, and more may come, at the price of a copy.
         dtypes: of each column by its name.
     """
 
-    def __init__(self, **dtypes: Any) -> None:
+    def __init__(self, expected: int, **dtypes: Any) -> None:
         self._length = 0
-        self._columns = {name: np.zeros(FIRST_CAPACITY, dtype) for name, dtype in dtypes.items()}
+        self._columns = {name: np.zeros(max(expected, FIRST_CAPACITY), dtype) for name, dtype in dtypes.items()}
 
     def __len__(self) -> int:
         return self._length

@@ -29,6 +29,8 @@ __all__ = ["FaceState", "Knowledge", "Quarantine"]
 
 NOTHING = -1
 """In a column of file numbers."""
+FACES_A_PHOTO = 2
+"""More than nearly every source has on the average."""
 PHOTOS_AT_ONCE = 65_536
 """Temporary columns of all photos would take as much memory as what is kept of them."""
 
@@ -73,6 +75,7 @@ class Knowledge:
         self._num_faces = np.zeros(count, np.uint16)
         # the value of a scored face is its score, of a refused or unwanted one the number of its reason
         self._faces = GrowingColumns(
+            FACES_A_PHOTO * count,
             photo=np.int32,
             state=np.uint8,
             value=np.float64,
