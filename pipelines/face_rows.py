@@ -20,6 +20,8 @@ from pipelines.rows import FoundPhoto, PackRow, ScoredFace
 __all__ = ["ChosenFaces", "FaceRows"]
 
 KEY_DIGITS = 16
+FILES_HELD = 16
+"""Of each kind: rows are asked for in the order of the photos, and so were the files written; each is 100 to 200 kB."""
 
 
 class FaceRows:
@@ -27,8 +29,8 @@ class FaceRows:
 
     def __init__(self, known: Knowledge, job: Job) -> None:
         self._known = known
-        self._found = LedgerReader(job.folder("found", job.find_key), key=PHOTO_KEY)
-        self._scored = LedgerReader(job.folder("scored", job.score_key), key=FACE_KEY)
+        self._found = LedgerReader(job.folder("found", job.find_key), key=PHOTO_KEY, held=FILES_HELD)
+        self._scored = LedgerReader(job.folder("scored", job.score_key), key=FACE_KEY, held=FILES_HELD)
 
     def found(self, number: int) -> dict[str, Any]:
         """Return the ledger's row of a photo whose faces are known; `FoundPhoto.from_dict` takes it."""

@@ -74,7 +74,9 @@ def steps_after_scoring(meter: Meter, known: Knowledge, job, listed, count: int)
     with meter.step("selected.parquet", len(chosen)):
         write_selected(job.run_folder, known, chosen)
     with meter.step("contact sheet's faces", faces):
-        known.runners_up(chosen, 10), known.worst(20), known.rank_of(int(chosen[-1]))
+        known.runners_up(chosen, 10)
+        known.worst(20)
+        known.rank_of(int(chosen[-1]))
     with meter.step("chosen faces' rows", len(chosen)):
         rows = ChosenFaces(known, job, chosen)
     with rows, meter.step("plan of the shards", len(chosen)):
