@@ -72,7 +72,7 @@ class Knowledge:
         self._reason = np.zeros(count, np.int32)
         self._found_file = np.full(count, NOTHING, np.int32)
         self._first_face = np.zeros(count, np.int32)
-        self._num_faces = np.zeros(count, np.uint16)
+        self._num_faces = np.zeros(count, np.uint32)
         # the value of a scored face is its score, of a refused or unwanted one the number of its reason
         self._faces = GrowingColumns(
             FACES_A_PHOTO * count,
@@ -131,6 +131,9 @@ class Knowledge:
     def _make_faces(self, numbers: Int64[np.ndarray, " p"], counts: Int64[np.ndarray, " p"]) -> None:
         """Give photos that many faces, new ones where that is another number than before."""
         changed = self._num_faces[numbers] != counts
+        for number in numbers[~changed & (counts > 0)].tolist():
+            states = self._faces["state"][self._rows_of(number)]
+            states[states == FaceState.UNWANTED] = FaceState.PENDING  # until the new row says the same
         numbers, counts = numbers[changed], counts[changed]
         for number in numbers[self._num_faces[numbers] > 0].tolist():
             self._faces["state"][self._rows_of(number)] = FaceState.REPLACED
@@ -150,7 +153,7 @@ class Knowledge:
 
         Args:
             scores: at best of many photos, as for `add_findings`.
-            file: of the ledger, with these rows.
+            file: of the ledger, with these rows but for those to be tried again.
         """
         faces, wanted = self._faces, {}
         for score, number in zip(scores, self._current(scores), strict=True):
@@ -162,7 +165,7 @@ class Knowledge:
         kept = list(compress(wanted.values(), is_wanted))
         faces["state"][rows] = [FaceState.REFUSED if score.stage else FaceState.SCORED for score in kept]
         faces["value"][rows] = [self._code(score.stage, score.reason) if score.stage else score.score for score in kept]
-        faces["file"][rows] = self._file(file)
+        faces["file"][rows] = np.where([score.retry for score in kept], NOTHING, self._file(file))
         faces["upscaled"][rows] = [score.upscaled for score in kept]
         faces["padded"][rows] = [score.padded for score in kept]
 

@@ -151,6 +151,8 @@ class Score:
     padded: bool
     stage: str = ""
     reason: str = ""
+    retry: bool = False
+    """As in `FoundPhoto`."""
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Score:
@@ -169,6 +171,7 @@ class Score:
             padded=row.padded,
             stage=row.stage,
             reason=row.reason,
+            retry=row.retry,
         )
 
 

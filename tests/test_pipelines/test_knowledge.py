@@ -15,7 +15,7 @@ from hqdata.storage import open_folder
 from pipelines.config import BuildConfig, LandmarksConfig
 from pipelines.job import make_job
 from pipelines.knowledge import Knowledge, Quarantine
-from pipelines.rows import FoundFace, FoundPhoto, PhotoTask, Score, ScoredFace
+from pipelines.rows import Finding, FoundFace, FoundPhoto, PhotoTask, Score, ScoredFace
 from pipelines.stopping import BuildStopped, SchedulerLost
 from pipelines.wanted_faces import finding_of
 
@@ -117,6 +117,30 @@ def test_a_photo_found_again_is_judged_again():
     known.add_findings([finding_of(found("a", face(40), face(30)), ALL)], "later.jsonl")
     assert tasks(known) == [PhotoTask(ref=ref("a"), found_file="later.jsonl")]
     assert rated(known) == []
+
+
+def test_a_face_that_a_later_row_does_not_leave_out_is_to_be_done():
+    known = Knowledge([ref("a")], ALL)
+    row = Finding(photo_id="a", version="1", num_faces=2, unwanted=((1, "too small"),))
+    known.add_findings([row], "found.jsonl")
+    known.add_findings([replace(row, unwanted=((0, "too small"),))], "later.jsonl")
+    assert tasks(known) == [PhotoTask(ref=ref("a"), found_file="later.jsonl", skip=(0,))]
+
+
+def test_a_photo_may_have_more_faces_than_sixteen_bits_count():
+    known = Knowledge([ref("a")], ALL)
+    known.add_findings([Finding(photo_id="a", version="1", num_faces=65_536, unwanted=())], "found.jsonl")
+    known.add_scores([Score.of(scored("a", 65_535))], "scored.jsonl")
+    assert rated(known) == ["a-65535"]
+
+
+def test_a_face_to_be_tried_again_is_in_no_file_though_others_of_its_chunk_are():
+    refused = replace(scored("b"), score=None, stage="read", reason="it is missing", retry=True)
+    known = knowledge(
+        ref("a"), ref("b"), rows=(found("a", face(40)), found("b", face(40))), scores=(scored("a"), refused)
+    )
+    files = {known.face_id(row): known.scored_file(row) for row in known.rated_rows().tolist()}
+    assert files == {"a-0": "scored.jsonl", "b-0": None}
 
 
 def test_a_quarantined_photo_is_left_out_with_its_reason_until_it_is_replaced():
