@@ -24,6 +24,8 @@ Answer = TypeVar("Answer")
 
 ANSWER_S = 600.0
 """The first task imports torch, which takes minutes where a thousand workers read it from one file server."""
+FETCH_S = 60.0
+"""How long the way of an answer may take; it is lost if the worker leaves on it."""
 GONE = "left before it answered"
 REMINDER_S = 30.0
 """After so long without an answer the driver says whom it waits for."""
@@ -62,7 +64,10 @@ def ask_workers(
     has_ours = _each(client, worker_addresses(client), answers, deadline, importlib.import_module, __name__)
     able = [address for address, _ in has_ours]
     for address, future in _each(client, able, answers, deadline, answer, pickle.dumps((question, arguments))):
-        answers.given[address] = pickle.loads(cast("bytes", future.result()))
+        try:
+            answers.given[address] = pickle.loads(cast("bytes", future.result(timeout=FETCH_S)))
+        except TimeoutError:  # only that worker could give its answer again
+            answers.silent[address] = GONE
     return answers
 
 

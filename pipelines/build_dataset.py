@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -190,7 +190,7 @@ def open_configured_source(config: BuildConfig) -> Source:
     return open_source(config.source.root, config.source.kind, allow_subset=config.source.allow_subset)
 
 
-def settled_device(config: BuildConfig, before: Mapping[str, Any] | None) -> str | None:
+def settled_device(config: BuildConfig, before: Mapping[str, Any] | None) -> Literal["cpu", "cuda"] | None:
     """Return "cpu" or "cuda" where the config or the run so far says; None where the workers must be asked.
 
     A resumed run keeps its device, since another one gives slightly other pixels and would score every photo anew.

@@ -13,6 +13,7 @@ from distributed import Client
 
 from hqdata.settings import ConfigError
 from hqdata.storage import open_folder
+from pipelines.build_dataset import settled_device
 from pipelines.cluster_report import ClusterReport, Room
 from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.config import BuildConfig, config_from_dict
@@ -54,7 +55,8 @@ class Diagnosis:
             yield f"warning     {warning}"
         for fault in self.faults:
             yield f"wrong       {fault}"
-        yield "fit: a build can run here" if not self.faults else f"unfit: {len(self.faults)} things to mend, see above"
+        things = "1 thing" if len(self.faults) == 1 else f"{len(self.faults)} things"
+        yield f"unfit: {things} to mend, see above" if self.faults else "fit: a build can run here"
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -97,8 +99,9 @@ def _description(run: str) -> Mapping[str, Any] | None:
 
 def _device(client: Client, config: BuildConfig, before: Mapping[str, Any] | None) -> tuple[str, str]:
     """Return the device for all workers, and why there is none; what else is wrong, the examination will name."""
+    wanted = settled_device(config, before) or "auto"
     try:
-        return examine_devices(client).choose(config.run.device), ""
+        return examine_devices(client).choose(wanted), ""
     except ConfigError as error:
         return "cpu", str(error)
     except BuildStopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dask import config as dask_config
@@ -52,8 +53,11 @@ class Patience:
         Raises:
             ConfigError: for an unknown name or a wrong value.
         """
-        given = {name.replace("-", "_"): value for name, value in dask_config.get("hqdata", {}).items()}
-        return settings_from_dict(_DaskConfig, {"hqdata": given}).hqdata
+        given = dask_config.get("hqdata", {})
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"hqdata in Dask's configuration must be a table such as straggler_s: 300, got {given!r}")
+        values = {name.replace("-", "_"): value for name, value in given.items()}
+        return settings_from_dict(_DaskConfig, {"hqdata": values}).hqdata
 
 
 @dataclass(frozen=True)

@@ -210,8 +210,8 @@ class Window:
     async def _follow(self, key: str, future: DaskFuture) -> None:
         try:
             message = await self._outcome(key, future)
-        except (OSError, TimeoutError, AttributeError) as error:
-            message = Lost(key, repr(error))  # the scheduler went away; the client then forgets what it knew of it
+        except Exception as error:  # mostly the scheduler went away, and the client forgets what it knew of it
+            message = Lost(key, repr(error))
         except asyncio.CancelledError:
             message = Lost(key, "the connection was closed")
         self._messages.put(message)

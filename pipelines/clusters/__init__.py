@@ -11,13 +11,16 @@ from pathlib import Path
 from dask import config as dask_config
 from distributed import Client
 
+from hqdata.settings import ConfigError
 from pipelines.clusters.address import address_in, open_address
 from pipelines.clusters.choice import ClusterChoice, ClusterError
 from pipelines.clusters.defaults import SETTINGS
 from pipelines.clusters.local import open_local
 from pipelines.clusters.named import open_named
+from pipelines.patience import Patience
+from pipelines.stopping import BuildStopped, SchedulerLost
 
-__all__ = ["ClusterChoice", "ClusterError", "open_cluster"]
+__all__ = ["ClusterChoice", "ClusterError", "losing_the_scheduler", "open_cluster"]
 
 
 @contextmanager
@@ -31,12 +34,31 @@ def open_cluster(choice: ClusterChoice, *, scratch: Path) -> Iterator[Client]:
     Raises:
         ConfigError: if the choice cannot be carried out as it is written.
         ClusterError: if the cluster does not start or does not answer.
-        SchedulerLost: if no workers come in time; the same command may have them later.
+        SchedulerLost: if no workers come in time, or the scheduler goes away; the same command may have them later.
     """
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong reaches the driver as an exception
-    with dask_config.set(SETTINGS), _opened(choice, scratch) as client:
+    Patience.configured()
+    with dask_config.set(SETTINGS), _opened(choice, scratch) as client, losing_the_scheduler(client):
         yield client
+
+
+@contextmanager
+def losing_the_scheduler(client: Client) -> Iterator[None]:
+    """Turn whatever Dask raises once its scheduler is gone (a KeyError, a cancelled future) into one error.
+
+    Raises:
+        SchedulerLost: in place of such an error.
+    """
+    try:
+        yield
+    except (BuildStopped, ConfigError):
+        raise
+    except Exception as error:
+        is_of_a_disk = isinstance(error, OSError) and error.errno is not None
+        if client.status == "running" or is_of_a_disk:
+            raise
+        raise SchedulerLost("the scheduler is gone; what is done is safe, run the same command to resume") from error
 
 
 def _opened(choice: ClusterChoice, scratch: Path) -> AbstractContextManager[Client]:

@@ -50,10 +50,14 @@ def address_in(file: Path, *, wait_s: float) -> str:
         ClusterError: if there is no such file in time, or none that a scheduler wrote.
     """
     deadline = time.monotonic() + wait_s
+    is_told = False
     while True:
         address = _read_address(file)
         if address is not None:
             return address
+        if not is_told:
+            logger.info("waiting up to %g s for a scheduler to write its address to %s", wait_s, file)
+            is_told = True
         if time.monotonic() > deadline:
             what = "is not what `dask scheduler --scheduler-file` writes" if file.exists() else "was not written"
             raise ClusterError(f"{file} {what} within {wait_s:g} s; is the scheduler running?")
@@ -62,6 +66,7 @@ def address_in(file: Path, *, wait_s: float) -> str:
 
 def _read_address(file: Path) -> str | None:
     try:
-        return json.loads(file.read_text())["address"]
+        address = json.loads(file.read_text())["address"]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not there yet, or half written
+    return address if isinstance(address, str) else None

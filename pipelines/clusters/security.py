@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import ssl
 from urllib.parse import urlsplit
 
 from distributed import Client, Security
 
+from hqdata.settings import ConfigError
 from pipelines.clusters.choice import ClusterChoice
 
 __all__ = ["is_exposed", "security_of", "warn_if_exposed"]
@@ -16,11 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 def security_of(choice: ClusterChoice) -> Security | None:
-    """Return the TLS files of a choice for every role; None where it names none and Dask's own settings hold."""
+    """Return the TLS files of a choice for every role; None where it names none and Dask's own settings hold.
+
+    Raises:
+        ConfigError: if certificate and key cannot be read or do not belong together.
+    """
     if choice.tls_ca_file is None:
         return None
     certificate = str(choice.tls_cert)
     key = str(choice.tls_key or choice.tls_cert)
+    _require_pair(certificate, key)
     return Security(
         require_encryption=True,
         tls_ca_file=str(choice.tls_ca_file),
@@ -31,6 +38,15 @@ def security_of(choice: ClusterChoice) -> Security | None:
         tls_worker_cert=certificate,
         tls_worker_key=key,
     )
+
+
+def _require_pair(certificate: str, key: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise ConfigError(
+            f"--tls-cert {certificate} and --tls-key {key} are not a certificate and its key in PEM: {error}"
+        ) from error
 
 
 def warn_if_exposed(client: Client) -> None:

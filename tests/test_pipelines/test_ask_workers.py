@@ -3,11 +3,12 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from distributed import Client, get_worker
 
-from pipelines.ask_workers import ask_workers, worker_addresses
+from pipelines.ask_workers import Answers, ask_workers, worker_addresses
 from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.naming import some
 
@@ -70,3 +71,16 @@ def test_a_worker_that_dies_is_named(client: Client):
 def test_a_long_list_of_machines_is_cut():
     assert some("abcd") == "a, b, c, d"
     assert some("abcdef") == "a, b, c, d and 2 more"
+
+
+def test_an_answer_that_is_lost_on_its_way_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch):
+    asked = iter([[("tcp://a", None)], [("tcp://a", LostAnswer())]])
+    monkeypatch.setattr("pipelines.ask_workers.worker_addresses", lambda client: ["tcp://a"])
+    monkeypatch.setattr("pipelines.ask_workers._each", lambda *arguments: next(asked))
+    assert ask_workers(cast("Any", None), address_plus, "!") == Answers(silent={"tcp://a": "left before it answered"})
+
+
+class LostAnswer:
+    def result(self, timeout: float | None = None) -> bytes:
+        assert timeout
+        raise TimeoutError

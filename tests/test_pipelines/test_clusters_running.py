@@ -1,23 +1,29 @@
 """Clusters that really run: on this machine, behind an address or a file, encrypted, and not at all."""
 
+import errno
 import logging
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from dask import config
 from distributed import Security
+from distributed.comm import CommClosedError
 from loopback_slurm import wait_until
 
-from pipelines.clusters import ClusterChoice, ClusterError, open_cluster
+from hqdata.settings import ConfigError
+from pipelines.clusters import ClusterChoice, ClusterError, losing_the_scheduler, open_cluster
 from pipelines.clusters.address import address_in
 from pipelines.clusters.defaults import SETTINGS, environment, warn_of_other_settings
-from pipelines.clusters.security import is_exposed, warn_if_exposed
-from pipelines.stopping import SchedulerLost
+from pipelines.clusters.security import is_exposed, security_of, warn_if_exposed
+from pipelines.stopping import BuildStopped, SchedulerLost
 
 DASK = [sys.executable, "-m"]
 
@@ -181,3 +187,65 @@ def test_an_exposed_scheduler_is_warned_of(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "pipelines"):
         warn_if_exposed(client)  # type: ignore[arg-type]
     assert "tcp://10.0.0.1:8786 takes commands from whoever reaches it: no TLS" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "seen", "words"),
+    [
+        ("connecting", KeyError("address"), SchedulerLost, "is gone"),
+        ("closed", CommClosedError("x"), SchedulerLost, "is gone"),
+        ("connecting", OSError(errno.ENOSPC, "No space left on device"), OSError, "No space"),
+        ("connecting", BuildStopped("another driver"), BuildStopped, "another driver"),
+        ("running", KeyError("address"), KeyError, "address"),
+    ],
+)
+def test_an_error_is_the_schedulers_end_only_where_it_is_gone(
+    status: str, error: Exception, seen: type[Exception], words: str
+):
+    client = cast("Any", SimpleNamespace(status=status))
+    with pytest.raises(seen, match=words), losing_the_scheduler(client):
+        raise error
+
+
+@pytest.mark.dask
+def test_a_scheduler_that_dies_between_two_questions_is_lost_and_not_some_error_of_dasks(tmp_path: Path):
+    file = tmp_path / "scheduler.json"
+    place = ("--scheduler-file", str(file))
+    with running("distributed.cli.dask_scheduler", *place, "--host", "127.0.0.1", "--port", "0") as scheduler:
+        wait_until(file.exists, "the scheduler writes its file", limit_s=60)
+        words = ("distributed.cli.dask_worker", *place, "--no-nanny", "--local-directory", str(tmp_path))
+        with (
+            running(*words),
+            pytest.raises(SchedulerLost, match="the scheduler is gone"),
+            open_cluster(ClusterChoice(scheduler_file=file), scratch=tmp_path) as client,
+        ):
+            client.submit(os.kill, scheduler.pid, signal.SIGKILL).result()
+
+
+def test_a_certificate_given_for_its_key_is_named(tls: dict[str, Path]):
+    swapped = ClusterChoice(tls_ca_file=tls["tls_ca_file"], tls_cert=tls["tls_key"], tls_key=tls["tls_cert"])
+    with pytest.raises(ConfigError, match=r"--tls-cert .* and --tls-key .* are not a certificate and its key"):
+        security_of(swapped)
+
+
+def test_a_wrong_setting_of_the_drivers_is_refused_before_anything_starts(tmp_path: Path):
+    with (
+        config.set({"hqdata": {"straggler_s": "soon"}}),
+        pytest.raises(ConfigError, match="straggler_s"),
+        open_cluster(ClusterChoice(local="1"), scratch=tmp_path / "scratch"),
+    ):
+        pytest.fail("it started")
+    assert not (tmp_path / "scratch").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"address": 5}', '{"id": "x"}'])
+def test_a_file_that_no_scheduler_wrote_is_named_after_the_wait_of_which_the_user_is_told(
+    text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "s.json").write_text(text)
+    with (
+        caplog.at_level(logging.INFO, "pipelines"),
+        pytest.raises(ClusterError, match=r"s\.json is not what `dask scheduler"),
+    ):
+        address_in(tmp_path / "s.json", wait_s=0.01)
+    assert caplog.text.count("waiting up to 0.01 s for a scheduler") == 1

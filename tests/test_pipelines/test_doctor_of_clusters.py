@@ -80,3 +80,17 @@ def test_a_run_folder_that_nobody_can_write_to_is_named_beside_a_mixed_pool(
     assert f"the driver cannot write to the run folder {folder}" in unwritable
     assert [line for line in found.lines() if line.startswith("wrong ")] == [f"wrong       {f}" for f in found.faults]
     assert list(found.lines())[-1] == "unfit: 2 things to mend, see above"
+
+
+@pytest.mark.parametrize(
+    ("settled", "pool", "fault"),
+    [
+        ("cpu", {"tcp://a": Hardware(cpu="x", gpus=("H200",)), "tcp://b": Hardware(cpu="x")}, ""),
+        ("cuda", {"tcp://b": Hardware(cpu="x")}, "torch can use no GPU on tcp://b: x"),
+    ],
+)
+def test_a_begun_run_keeps_its_device(settled: str, pool: dict, fault: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "examine_devices", lambda client: DeviceReport(hardware=pool))
+    _, found = doctor._device(None, load_config(), {"resolved": {"device": settled}})
+    assert fault in found
+    assert bool(found) == bool(fault)

@@ -89,6 +89,11 @@ def test_a_wrong_setting_of_the_drivers_is_refused_by_name(name: str, value: Any
         Patience.configured()
 
 
+def test_a_value_where_the_drivers_settings_should_be_is_refused():
+    with dask_config.set({"hqdata": 5}), pytest.raises(ConfigError, match="must be a table"):
+        Patience.configured()
+
+
 def nap(items: list[int]) -> int:
     time.sleep(0.1)
     return os.getpid()
