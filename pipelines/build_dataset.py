@@ -35,7 +35,7 @@ from pipelines.job import Job, check_weights, crop_name, list_photos, make_job
 from pipelines.knowledge import Knowledge
 from pipelines.pack_phase import PackPlan, pack_missing, plan_shards
 from pipelines.preflight import Fitness, examine_cluster, examine_devices
-from pipelines.provenance import hardware_changes, hardware_record
+from pipelines.provenance import hardware_changes, hardware_record, record_newcomers
 from pipelines.report import write_contact_sheet
 from pipelines.room_needed import parquet_bytes, scratch_bytes, tensor_bytes
 from pipelines.run_folder import (
@@ -148,6 +148,7 @@ class _Build:
             with watched(client, self.folder, wanted=self.config.run.performance_report):
                 plan, chosen = self._compute(client)
         finally:
+            record_newcomers(self.folder, self.stats.newcomers)
             keep_spending(self.folder, self.job.score_key, self.stats.spending)
         self._finish(plan, chosen)
         return self.stats.summary(self.known, chosen)

@@ -53,6 +53,8 @@ class Done(Generic[Item, Result]):
     result: Result
     seconds: float = 0.0
     """How long the function ran on its worker."""
+    newcomer: Any = None
+    """The `fitness.Newcomer` that did it, where it was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,7 @@ class _Map(Generic[Item, Result]):
             self._flight.land(chunk)
             self._stragglers.finished(answer.seconds)
             self._breaker.success(len(chunk.items))
-            return Done(chunk.items, answer.result, answer.seconds)
+            return Done(chunk.items, answer.result, answer.seconds, answer.newcomer)
         logger.debug("%s on %s: %s\n%s", attempt.key, answer.worker, fault.reason, fault.trace)
         if fault.kind == "environment":
             raise BuildStopped(fault.reason)

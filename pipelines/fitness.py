@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import platform
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import util
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ROOMS",
     "Fitness",
+    "Newcomer",
     "UnfitWorker",
     "driver_shortcomings",
     "fitness_for",
@@ -51,6 +53,8 @@ BUILDERS = ("hqdata", "pipelines")
 """Those that decide bytes: every file of theirs must be the driver's."""
 MODULES = ("torch", "numpy", "scipy", "cv2", "PIL", "pyarrow", "safetensors")
 """Other people's modules that decide pixels or the bytes of shards."""
+_EXAMINATION = threading.Lock()
+"""One thread of a worker examines it, not each: the test picture changes how many threads torch computes with."""
 CODECS = ("libjpeg_turbo", "webp", "littlecms2")
 """What Pillow decodes photos with: one release of it is built with several."""
 
@@ -70,6 +74,25 @@ class Fitness:
     """What for, name or file, and its sha256, or in words why it cannot be used."""
     canaries: tuple[tuple[str, Canary], ...] = ()
     """What each kind of hardware (`Hardware.group`) made of the canary picture, as far as that is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newcomer:
+    """A worker of a kind of hardware that no machine of the examination had."""
+
+    machine: str
+    group: str
+    """Its hardware, as `Hardware.group` calls it."""
+    pixels: str
+    """The sha256 of the test picture's pixels as made there."""
+    is_alike: bool
+    """Whether another kind of hardware gives the same pixels."""
+
+    def __str__(self) -> str:
+        what = "though the test picture does not differ" if self.is_alike else "the test picture differs"
+        return (
+            f"{self.machine} came later and has other hardware ({self.group}), which may change bits of pixels; {what}"
+        )
 
 
 class UnfitWorker(BuildStopped):
@@ -97,13 +120,17 @@ def fitness_for(needs: Needs, rooms: Sequence[str] = BUILDERS) -> Fitness:
     )
 
 
-def require_fit(expected: Fitness) -> None:
+def require_fit(expected: Fitness) -> Newcomer | None:
     """Return if this process can give the driver's pixels; the examination is done once a process.
+
+    Returns:
+        What is to be told of a worker whose hardware is not among those examined before; else None.
 
     Raises:
         UnfitWorker: naming this machine and everything that differs from the driver's `expected`.
     """
-    wrong = shortcomings(expected)
+    with _EXAMINATION:
+        wrong = shortcomings(expected)
     if wrong:
         name, address = machine_name()
         raise UnfitWorker(
@@ -111,6 +138,18 @@ def require_fit(expected: Fitness) -> None:
             " same command to go on",
             address,
         )
+    with _EXAMINATION:
+        return _newcomer(expected)
+
+
+@functools.lru_cache(maxsize=4)
+def _newcomer(expected: Fitness) -> Newcomer | None:
+    group, known = hardware_here().group(expected.needs.device), dict(expected.canaries)
+    if not known or group in known:
+        return None
+    pixels = canary_of(expected.needs).pixels
+    is_alike = pixels in {canary.pixels for canary in known.values()}
+    return Newcomer(machine=machine_name()[0], group=group, pixels=pixels, is_alike=is_alike)
 
 
 @functools.lru_cache(maxsize=4)
@@ -267,14 +306,14 @@ def _device_faults(needs: Needs) -> Iterator[str]:
 
 def _canary_faults(expected: Fitness) -> Iterator[str]:
     """Compare with the other machines of this hardware; another kind of hardware is named, not refused."""
-    group = hardware_here().group(expected.needs.device)
-    known = dict(expected.canaries).get(group)
-    if known is None:
+    if not expected.canaries:
         return
     try:
         found = canary_of(expected.needs)
     except (ValueError, OSError, RuntimeError) as error:
         yield f"the test picture fails: {type(error).__name__}: {error}"
         return
-    if found != known:
+    group = hardware_here().group(expected.needs.device)
+    known = dict(expected.canaries).get(group)
+    if known is not None and found != known:
         yield f"the test picture gives other pixels here than on the other machines with {group}"

@@ -108,6 +108,7 @@ def pack_missing(
                 lock.check()
             if isinstance(outcome, Failed):
                 raise BuildStopped(f"shard {outcome.item.shard} cannot be written: {outcome.reason}")
+            stats.meet(outcome.newcomer)
             plan.done[outcome.result.shard] = outcome.result
             stats.add_shard(len(plan.shards[outcome.result.shard]), outcome.seconds)
             progress.advance(1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hqdata.storage import Folder
 from pipelines.preflight import ClusterReport
+from pipelines.run_folder import RUN_PATH, previous_run
 
-__all__ = ["hardware_changes", "hardware_record"]
+__all__ = ["hardware_changes", "hardware_record", "record_newcomers"]
 
 
 def hardware_record(report: ClusterReport, before: Mapping[str, Any] | None, keys: Mapping[str, str]) -> dict[str, Any]:
@@ -20,6 +22,13 @@ def hardware_record(report: ClusterReport, before: Mapping[str, Any] | None, key
     """
     now = {group: canary.pixels for group, canary in report.expected.canaries if group in report.hardware}
     return dict(_recorded(before, keys)) | now
+
+
+def record_newcomers(run: Folder, newcomers: Mapping[str, str]) -> None:
+    """Add hardware that came during a build to run.json; it stands beside what `hardware_record` put there."""
+    before = previous_run(run) if newcomers else None
+    if before is not None:
+        run.write_json(RUN_PATH, before | {"hardware": {**newcomers, **before.get("hardware", {})}})
 
 
 def hardware_changes(report: ClusterReport, before: Mapping[str, Any] | None, keys: Mapping[str, str]) -> Iterator[str]:

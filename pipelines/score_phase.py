@@ -75,6 +75,7 @@ def score_photos(
                 progress.advance(1, dropped=1)
                 continue
             result = outcome.result
+            stats.meet(outcome.newcomer)
             known.add_result(result)
             stats.add_chunk(len(outcome.items), result, outcome.seconds)
             threshold.add(len(outcome.items), [face.score for face in result.scored if face.score is not None])

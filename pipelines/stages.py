@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 INTERNAL_ERROR = "internal error, "
 """How the reason begins when our own code failed on a photo that nothing refused."""
+_OPENING = threading.Lock()
+"""The first tasks of a worker's threads begin together, and one copy of the networks is enough."""
 UNUSABLE = (Refused, MemoryError, ValueError, ArithmeticError, cv2.error)
 """What one picture can raise; anything else (a full disk, a missing module) is the environment's fault."""
 
@@ -341,9 +344,15 @@ def _pixels_match(png: bytes, expected: str) -> bool:
         return False
 
 
-@functools.lru_cache(maxsize=1)
 def _tools(job: Job) -> _Tools:
-    torch.set_num_threads(1)
+    if torch.get_num_threads() != 1:  # torch counts for each thread that has computed before
+        torch.set_num_threads(1)
+    with _OPENING:
+        return _opened_tools(job)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened_tools(job: Job) -> _Tools:
     cv2.setNumThreads(1)
     try:
         return _open_tools(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +11,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from pipelines.fitness import Newcomer
 from pipelines.knowledge import Knowledge
 from pipelines.rows import ChunkResult
 from pipelines.spending import Spending
 
 __all__ = ["BuildSummary", "Stats", "tally"]
+
+logger = logging.getLogger(__name__)
 
 REASONS_TOLD = 20
 """The most frequent ones; some name a size or a position and so are as many as photos."""
@@ -54,6 +58,8 @@ class Stats:
     """Chosen crops that the cache lacked when packing began."""
     crew: Mapping[str, Any] = field(default_factory=dict)
     """Who worked: see `pipelines.crew`."""
+    newcomers: dict[str, str] = field(default_factory=dict)
+    """Hardware that only workers who came later had, and the sha256 of the test picture's pixels as made there."""
     spending: Spending = field(default_factory=Spending)
     start: float = field(default_factory=time.monotonic)
 
@@ -61,6 +67,12 @@ class Stats:
         """Take in who works: see `pipelines.crew`."""
         self.crew = crew
         self.spending.threads = crew["threads"]
+
+    def meet(self, newcomer: Newcomer | None) -> None:
+        """Take in that a task ran on hardware that was not there at the beginning; the first one is told of."""
+        if newcomer is not None and newcomer.group not in self.newcomers:
+            self.newcomers[newcomer.group] = newcomer.pixels
+            logger.warning("%s", newcomer)
 
     def add_chunk(self, photos: int, result: ChunkResult, seconds: float) -> None:
         """Count a task that found and scored faces, and ran for so long."""
@@ -120,7 +132,7 @@ class Stats:
                     "score": round(self.spending.score_seconds, 3),
                     "pack": round(self.spending.pack_seconds, 3),
                 },
-                "cluster": dict(self.crew),
+                "cluster": dict(self.crew) | {"hardware_that_came_later": sorted(self.newcomers)},
             },
             "score_of_the_last_selected": known.score_of(int(chosen[-1])) if len(chosen) else None,
         }

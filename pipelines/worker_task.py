@@ -73,6 +73,8 @@ class Answer:
     seconds: float
     result: Any = None
     fault: Fault | None = None
+    newcomer: Any = None
+    """What `require_fit` has to tell of the worker, mostly nothing."""
 
 
 def run_task(key: str, call: bytes) -> bytes:
@@ -81,40 +83,43 @@ def run_task(key: str, call: bytes) -> bytes:
     worker.log_event(TOPIC, [key, worker.address, "began"])
     host, start = socket.gethostname(), time.monotonic()
     place = f"worker {worker.address} on {host}"
-    result, fault = _attempt(call, place)
+    newcomer, result, fault = _attempt(call, place)
     seconds = time.monotonic() - start
     if seconds > LONG_TASK_S:
         worker.log_event(TOPIC, [key, worker.address, "ended"])
     try:
-        return pickle.dumps(Answer(worker=worker.address, host=host, seconds=seconds, result=result, fault=fault))
+        return pickle.dumps(
+            Answer(worker=worker.address, host=host, seconds=seconds, result=result, fault=fault, newcomer=newcomer)
+        )
     except Exception as error:
         fault = _fault(error, place)
         return pickle.dumps(Answer(worker=worker.address, host=host, seconds=seconds, fault=fault))
 
 
-def _attempt(call: bytes, place: str) -> tuple[Any, Fault | None]:
+def _attempt(call: bytes, place: str) -> tuple[Any, Any, Fault | None]:
+    newcomer = None
     try:
         task: Call = pickle.loads(call)
         if len(task.items) == 1:
             time.sleep(LEAVE_S)
         if task.expected is not None:
-            _require_fit(task.expected)
-        return task.function(task.items, *task.arguments), None
+            newcomer = _require_fit(task.expected)
+        return newcomer, task.function(task.items, *task.arguments), None
     except _Unfit as unfit:
-        return None, Fault(kind="unfit", reason=str(unfit))
+        return None, None, Fault(kind="unfit", reason=str(unfit))
     except Exception as error:
-        return None, _fault(error, place)
+        return newcomer, None, _fault(error, place)
 
 
 class _Unfit(Exception):
     """This machine is not fit; others may be."""
 
 
-def _require_fit(expected: Any) -> None:
+def _require_fit(expected: Any) -> Any:
     from pipelines.preflight import require_fit  # imports torch, which a scheduler need not have
 
     try:
-        require_fit(expected)
+        return require_fit(expected)
     except BuildStopped as error:
         raise _Unfit(str(error)) from error
 

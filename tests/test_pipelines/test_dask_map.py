@@ -4,9 +4,11 @@ import ctypes
 import errno
 import os
 import signal
+import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from distributed import Client, Scheduler
@@ -101,6 +103,18 @@ def make_fit():
 
 def accept_worker(expected):
     assert expected
+
+
+def make_new():
+    sys.modules["pipelines.preflight"] = cast("Any", SimpleNamespace(require_fit=tell_of_worker))
+
+
+def make_known():
+    del sys.modules["pipelines.preflight"]
+
+
+def tell_of_worker(expected):
+    return f"other than {expected}"
 
 
 def refuse_worker(expected):
@@ -218,6 +232,14 @@ def test_an_unfit_worker_is_sent_home_and_the_others_go_on(tmp_path: Path):
         client.run(make_unfit)
         with pytest.raises(BuildStopped, match="no worker can be used: host h cannot compute: it lacks nothing"):
             list(map_bounded(client, nap_and_name, [[1], [2]], expected=expected))
+
+
+def test_what_is_new_of_a_worker_comes_with_its_results(client: Client):
+    client.wait_for_workers(2, timeout=60)
+    client.run(make_new)
+    outcomes = list(map_bounded(client, double, [[1], [2]], expected="usual"))
+    assert [o.newcomer for o in outcomes if isinstance(o, Done)] == ["other than usual"] * 2
+    client.run(make_known)
 
 
 def test_scratch_is_inside_the_given_folder(tmp_path: Path):

@@ -108,3 +108,28 @@ def test_an_unfit_worker_is_still_named_after_its_way_through_pickle(here: Fitne
         require_fit(with_version(here, "torch", "0.1"))
     error = pickle.loads(pickle.dumps(UnfitWorker(str(caught.value), "tcp://10.0.0.1:1")))
     assert (str(error), error.worker) == (str(caught.value), "tcp://10.0.0.1:1")
+
+
+def test_other_hardware_that_comes_later_is_told_of_with_its_pixels(here: Fitness):
+    canary = canary_of(NEEDS)
+    alike = require_fit(replace(here, canaries=(("another kind", canary),)))
+    other = require_fit(replace(here, canaries=(("another kind", replace(canary, pixels="0" * 64)),)))
+    assert alike is not None
+    assert other is not None
+    assert (alike.group, alike.pixels, alike.is_alike) == (hardware_here().group("cpu"), canary.pixels, True)
+    assert "the test picture differs" in str(other)
+
+
+def test_hardware_that_was_there_from_the_beginning_is_no_news(here: Fitness):
+    assert require_fit(here) is None
+    assert require_fit(replace(here, canaries=((hardware_here().group("cpu"), canary_of(NEEDS)),))) is None
+
+
+def test_other_hardware_on_which_the_test_picture_fails_is_unfit(here: Fitness, monkeypatch: pytest.MonkeyPatch):
+    def fail(needs: Needs) -> None:
+        raise RuntimeError("no kernel image")
+
+    expected = replace(here, canaries=(("a third kind", canary_of(NEEDS)),))
+    monkeypatch.setattr(fitness, "canary_of", fail)
+    with pytest.raises(UnfitWorker, match="the test picture fails: RuntimeError: no kernel image"):
+        require_fit(expected)

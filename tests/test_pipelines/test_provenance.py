@@ -1,10 +1,16 @@
 """A run remembers on what it was computed, and says when a resumption brings other pixels."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from pipelines.provenance import hardware_changes, hardware_record
+from hqdata.storage import open_folder
+from pipelines.fitness import Newcomer
+from pipelines.provenance import hardware_changes, hardware_record, record_newcomers
+from pipelines.run_folder import RUN_FORMAT, RUN_VERSION
+from pipelines.stats import Stats
 
 KEYS = {"find": "f", "score": "s"}
 
@@ -42,3 +48,18 @@ def test_other_pixels_than_before_are_warned_of(recorded: dict, now: SimpleNames
 def test_the_same_pixels_or_another_ledger_are_no_change(recorded: dict | None):
     assert list(hardware_changes(report(old="1"), recorded, KEYS)) == []
     assert list(hardware_changes(report(new="1"), recorded, KEYS)) == []
+
+
+def test_hardware_that_comes_during_a_build_is_told_of_once_and_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "run.json").write_text(
+        json.dumps({"format": RUN_FORMAT, "version": RUN_VERSION, "hardware": {"a": "1"}})
+    )
+    stats = Stats()
+    for worker in ("w1", "w2"):
+        stats.meet(Newcomer(machine=worker, group="b", pixels="2", is_alike=False))
+    stats.meet(None)
+    record_newcomers(open_folder(tmp_path), stats.newcomers)
+    assert json.loads((tmp_path / "run.json").read_text())["hardware"] == {"a": "1", "b": "2"}
+    assert caplog.messages == [str(Newcomer(machine="w1", group="b", pixels="2", is_alike=False))]

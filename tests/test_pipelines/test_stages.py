@@ -1,10 +1,14 @@
 """What a worker writes down, and what it leaves for the next build to try again."""
 
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from small_source import write_small_celeba
 
 from hqdata import precision, restore
@@ -147,3 +151,26 @@ def test_a_job_names_a_file_of_weights_so_that_any_folder_finds_it(tmp_path: Pat
     job = make_job(config, open_source(str(tmp_path / "source")), open_folder(tmp_path / "run"), "cpu")
     assert job.restore.weights == str(tmp_path / "mine.safetensors")
     assert job.upscale.weights == "sr4-small"
+
+
+def test_the_threads_of_a_worker_share_one_copy_of_the_networks_and_compute_with_one_thread_each(
+    job_and_task: tuple[Job, PhotoTask], monkeypatch: pytest.MonkeyPatch
+):
+    job, _ = job_and_task
+    opened: list[Job] = []
+    monkeypatch.setattr(stages, "_open_tools", lambda job: opened.append(job) or time.sleep(0.1))
+    together = threading.Barrier(4)
+
+    def begin(_: int) -> int:
+        torch.set_num_threads(2)
+        together.wait()
+        stages._tools(job)
+        return torch.get_num_threads()
+
+    stages._opened_tools.cache_clear()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(begin, range(4))) == [1] * 4
+    finally:
+        stages._opened_tools.cache_clear()
+    assert opened == [job]
