@@ -160,13 +160,20 @@ class _Build:
         chosen = select(self.known, self.config, self.folder)
         write_selected(self.folder, self.known, chosen)
         self.stats.uncached_crops = _evict(self.job, keep={self.known.face_id(row) for row in chosen.tolist()})
-        if not len(chosen):
-            logger.warning("none of %d photos gave a usable face; %s says why", len(self.known.photos), DROPPED_PATH)
+        self._warn_of_an_empty_choice(chosen)
         with ChosenFaces(self.known, self.job, chosen) as faces:
             plan = plan_shards(faces, self.job, self.source, self.config.pack.rows_per_shard)
             pack_missing(client, plan, faces, self.job, self.stats, expected=self.expected, lock=self.lock)
         write_contact_sheet(client, self.folder, self.known, chosen, self.job)
         return plan, chosen
+
+    def _warn_of_an_empty_choice(self, chosen: Int64[np.ndarray, " k"]) -> None:
+        if len(chosen):
+            return
+        if scored := self.known.num_scored():
+            logger.warning("select.where %r leaves out all of %d scored faces", self.config.select.where, scored)
+        else:
+            logger.warning("none of %d photos gave a usable face; %s says why", len(self.known.photos), DROPPED_PATH)
 
     def _finish(self, plan: PackPlan, chosen: Int64[np.ndarray, " k"]) -> None:
         """Commit: index, no stale files, and the manifest as the last file of all."""

@@ -22,11 +22,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Bool
 
+from hqdata.record import PhotoRef
 from hqdata.settings import ConfigError
 from hqdata.shards.format import INDEX_PATH, MANIFEST_PATH
 from hqdata.storage import Folder, open_folder, scratch_folder
 from pipelines.config import BuildConfig
 from pipelines.known_run import KnownRun, config_of, know_run, ledger_of
+from pipelines.photo_index import PhotoIndex
 from pipelines.select_phase import select
 from pipelines.tables import DROPPED_PATH, SCORE_PARTS, SCORES_PATH, SELECTED_PATH, write_rated, write_selected
 from pipelines.where import parse_condition
@@ -34,6 +36,7 @@ from pipelines.where import parse_condition
 __all__ = ["Explanation", "explain"]
 
 NEAREST_SHOWN = 3
+FACE_ID = re.compile(r"(.+)-[0-9]+", re.DOTALL)
 COMPARED = 2000
 """Ids that are compared letter by letter to find the nearest ones."""
 SHOWN = ("zoom", "restored", "upscaled", "padded", "landmark_source")
@@ -101,9 +104,7 @@ def _stories(folder: Folder, names: Sequence[str]) -> list[Explanation]:
     unfinished = know_run(config, folder)
     with _as_if_it_ended_now(unfinished) as tables:
         return [
-            story
-            for name in names
-            for story in _required(tables, name, tables.about(name) or _waiting(unfinished, name))
+            story for name in names for story in _required(tables, name, _so_far(tables.about(name), unfinished, name))
         ]
 
 
@@ -136,12 +137,27 @@ def _as_if_it_ended_now(run: KnownRun) -> Iterator[_Tables]:
         yield _Tables(folder, run.config)
 
 
-def _waiting(run: KnownRun, name: str) -> list[Explanation]:
-    number = run.known.photos.find(name)
-    if number is None:
-        return []
-    ref = run.known.photos[number]
-    return [Explanation(id=ref.id, source=ref.path, fate="not done yet; the same command goes on")]
+def _so_far(told: list[Explanation], run: KnownRun, name: str) -> list[Explanation]:
+    """Return what the tables tell, and that the photo is not done yet where it, or one of its faces, is not."""
+    ref = _photo_named(run.known.photos, name)
+    if ref is None or name in {story.id for story in told} or run.known.photos.find(ref.id) not in run.known.to_do():
+        return told
+    return [*told, Explanation(id=ref.id, source=ref.path, fate="not done yet; the same command goes on")]
+
+
+def _photo_named(photos: PhotoIndex, name: str) -> PhotoRef | None:
+    """Return the photo with this id, path or face."""
+    paths = _endings(name)
+    face = FACE_ID.fullmatch(name)
+    ids = [name, *([face[1]] if face else []), *paths, Path(name).stem]
+    refs = [photos[number] for number in photos.find_all(ids) if number is not None]
+    return next((ref for ref in refs if ref.id in ids[:2] or ref.path in paths), None)
+
+
+def _endings(path: str) -> list[str]:
+    """Return a path and what remains of it without its first folders."""
+    parts = Path(path).parts
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 class _Tables:
@@ -215,8 +231,7 @@ def _of_dropped(row: Mapping[str, str]) -> Explanation:
 def _matches(table: pa.Table, name: str) -> Bool[np.ndarray, " rows"]:
     """Return which rows are the face, or of the photo, with this id or path."""
     of_photo = f"^{re.escape(name)}-[0-9]+$"
-    parts = Path(name).parts
-    paths = pa.array(["/".join(parts[start:]) for start in range(len(parts))], pa.string())
+    paths = pa.array(_endings(name), pa.string())
     answers = [
         pc.call_function("equal", [table["id"], pa.scalar(name)]),
         pc.call_function("match_substring_regex", [table["id"]], pc.MatchSubstringOptions(of_photo)),

@@ -14,6 +14,7 @@ from hqdata.settings import ConfigError
 from hqdata.storage import Folder, open_folder
 from pipelines.config import load_config
 from pipelines.explain import Explanation, explain
+from pipelines.ledger import read_rows, rewrite_rows
 from pipelines.tables import scores_schema
 
 
@@ -146,6 +147,33 @@ def test_the_ledger_is_named_where_it_is_asked_for(scored_run: Path):
 
 @pytest.mark.dask
 @pytest.mark.slow
-def test_a_photo_that_is_not_done_yet_is_told_so(unfinished: Path):
+@pytest.mark.parametrize("name", ["000001", "000001-0", "img_celeba/000001.jpg", "/elsewhere/img_celeba/000001.jpg"])
+def test_a_photo_that_is_not_done_yet_is_told_so(unfinished: Path, name: str):
     shutil.rmtree(unfinished / "work" / "found")
-    assert one(open_folder(unfinished), "000001").fate == "not done yet; the same command goes on"
+    story = one(open_folder(unfinished), name)
+    assert (story.id, story.fate) == ("000001", "not done yet; the same command goes on")
+
+
+@pytest.mark.dask
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["000001-", "other/000001.jpg", "000001.png"])
+def test_a_name_like_that_of_a_photo_that_is_not_done_is_unknown(unfinished: Path, name: str):
+    shutil.rmtree(unfinished / "work" / "found")
+    with pytest.raises(ConfigError, match="neither a face nor a photo"):
+        explain(unfinished, [name])
+
+
+@pytest.mark.dask
+@pytest.mark.slow
+def test_a_photo_with_a_dropped_face_and_one_to_be_done_is_told_of_both(unfinished: Path):
+    (found,) = (open_folder(path) for path in (unfinished / "work" / "found").iterdir())
+    for file, rows in list(read_rows(found)):
+        rewrite_rows(found, file, map(with_a_smaller_face, rows))
+    shutil.rmtree(unfinished / "work" / "scored")
+    fates = [(story.id, story.fate.split(",")[0]) for story in explain(unfinished, ["000001"])]
+    assert fates == [("000001-1", "dropped"), ("000001", "not done yet; the same command goes on")]
+
+
+def with_a_smaller_face(row: dict[str, Any]) -> dict[str, Any]:
+    smaller = [{**face, "landmarks": [[x / 10, y / 10] for x, y in face["landmarks"]]} for face in row["faces"]]
+    return {**row, "faces": row["faces"] + smaller}

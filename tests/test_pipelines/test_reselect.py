@@ -62,6 +62,16 @@ def test_a_condition_keeps_the_best_of_those_it_allows_and_is_remembered(
     assert config_of(open_folder(copied)).select.where == condition
 
 
+def test_a_condition_that_no_face_fulfils_is_named_and_no_photo_blamed(
+    copied: Path, one: ClusterChoice, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("WARNING")
+    assert reselect(copied, one, where="score > 1e9").selected == 0
+    assert "select.where 'score > 1e9' leaves out all of 11 scored faces" in caplog.text
+    assert "gave a usable face" not in caplog.text
+    assert verify_run(copied) == []
+
+
 def test_other_shards_hold_the_same_faces(scored_run: Path, copied: Path, one: ClusterChoice):
     summary = repack(copied, one, rows_per_shard=3)
     assert (summary.newly_scored_photos, summary.newly_packed_shards) == (0, 2)
