@@ -1,5 +1,6 @@
 """One thread per test process: more are slower where cores are shared, and results must not depend on the count."""
 
+import logging
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +17,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
+
+
+def pytest_runtest_logstart() -> None:
+    """Let Dask's loggers propagate: pytest hangs its handlers on the others, and a LocalCluster silences them."""
+    for name in ("distributed", "bokeh"):
+        logging.getLogger(name).propagate = True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
