@@ -50,6 +50,9 @@ def retry(run: str, reason: str, stage: str, dry_run: bool) -> None:
     forgotten = forget_refusals(run, Refusals(reason, stage), dry_run=dry_run)
     _tell_reasons(forgotten)
     count = forgotten.total()
+    if not count:
+        click.echo("nothing was forgotten: no refusal fits; `hqdata retry RUN` alone lists them")
+        return
     click.echo(f"would be forgotten: {count}" if dry_run else f"forgotten: {count}; the next build does them again")
 
 

@@ -5,10 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from hqdata.settings import ConfigError
 from hqdata.storage import Folder, open_folder
 from pipelines.build_dataset import build_dataset
+from pipelines.cli import cli
 from pipelines.clusters import ClusterChoice
 from pipelines.config import BuildConfig
 from pipelines.known_run import know_run
@@ -114,3 +116,8 @@ def test_the_next_build_does_what_was_forgotten_and_no_more(copied: Path, scored
     assert build_dataset(scored_config, copied, ClusterChoice(local="1")).newly_scored_photos == 1
     assert list_refusals(copied) == forgotten == Counter(forgotten)
     assert json.loads((copied / "stats.json").read_text())["this_build"]["scored_photos"] == 1
+
+
+def test_a_reason_that_no_refusal_has_is_said_to_fit_nothing(run: Folder):
+    answer = CliRunner().invoke(cli, ["retry", str(run), "--reason", "a tpyo"])
+    assert answer.output.splitlines() == ["nothing was forgotten: no refusal fits; `hqdata retry RUN` alone lists them"]
