@@ -161,7 +161,7 @@ def _problems_with(run: str, cluster: Any, *, deep: bool) -> Any:
 @click.option("--deep", is_flag=True, help="Decode every picture too.")
 @cluster_options
 def verify(run: str, deep: bool, cluster: Any) -> None:
-    """Check a finished run: checksums, counts, readable files. Without an option of a cluster in this process."""
+    """Check a finished run: checksums, counts, readable files; in this process, unless an option says where."""
     problems = _problems_with(run, cluster, deep=deep)
     for problem in problems:
         click.echo(f"{problem.path}: {problem.what}", err=True)
@@ -171,11 +171,11 @@ def verify(run: str, deep: bool, cluster: Any) -> None:
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("run", callback=_existing_run)
 @click.option(
     "--truth", type=click.Path(path_type=Path, exists=True), help="The demo source's truth file to compare with."
 )
-def inspect(run: Path, truth: Path | None) -> None:
+def inspect(run: str, truth: Path | None) -> None:
     """Summarise a run: settings, counts, scores, reasons for drops."""
     from pipelines.inspect_run import inspect_run
 

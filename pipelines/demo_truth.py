@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float64
 
+from hqdata.storage import Folder, open_folder
 from pipelines.tables import SCORES_PATH, SELECTED_PATH
 
 __all__ = ["TruthReport", "auc", "compare_with_truth"]
@@ -50,22 +51,23 @@ class TruthReport:
             yield f"           AUC       {value:.3f} pristine against {kind}"
 
 
-def compare_with_truth(run: Path, truth_file: Path) -> TruthReport:
+def compare_with_truth(run: Folder | Path | str, truth_file: Path) -> TruthReport:
     """Compare a finished run with the truth file of its demo source.
 
     Raises:
         ValueError: if the truth belongs to other photos.
     """
     truth = {f"img_celeba/{photo['id']}.jpg": photo for photo in json.loads(truth_file.read_text())["photos"]}
-    size = json.loads((run / "run.json").read_text())["config"]["align"]["size"]
-    faces = [row for row in pq.read_table(run / SCORES_PATH).to_pylist() if row["score"] is not None]
+    folder = open_folder(run)
+    size = folder.read_json("run.json")["config"]["align"]["size"]
+    faces = [row for row in _rows(folder, SCORES_PATH) if row["score"] is not None]
     strangers = [row["source"] for row in faces if row["source"] not in truth]
     if strangers:
         raise ValueError(f"{truth_file} does not know {strangers[0]}; give the truth file of the run's own source")
     errors = {row["id"]: _point_error(row, truth[row["source"]]) for row in faces}
     real = [row for row in faces if errors[row["id"]] < 0.5]
     kinds = {row["id"]: _kind(truth[row["source"]], size) for row in real}
-    chosen = pq.read_table(run / SELECTED_PATH)["id"].to_pylist()
+    chosen = [row["id"] for row in _rows(folder, SELECTED_PATH)]
     return TruthReport(
         photos=len(truth),
         found=len({row["source"] for row in real}),
@@ -85,6 +87,11 @@ def auc(better: Sequence[float], worse: Sequence[float]) -> float:
     """
     high, low = np.asarray(better)[:, None], np.asarray(worse)[None, :]
     return float(((high > low) + 0.5 * (high == low)).mean())
+
+
+def _rows(run: Folder, table: str) -> list[dict[str, Any]]:
+    with run.reading(table) as path:
+        return pq.read_table(path).to_pylist()
 
 
 def _auc_by_kind(faces: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]) -> dict[str, float]:

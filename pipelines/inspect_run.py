@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from hqdata.shards import read_manifest
-from hqdata.storage import open_folder
+from hqdata.storage import Folder, open_folder
 from pipelines.build_dataset import STATS_PATH
 from pipelines.run_folder import previous_run
 from pipelines.tables import SCORES_PATH
@@ -20,24 +20,28 @@ __all__ = ["inspect_run"]
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def inspect_run(run: Path) -> Iterator[str]:
-    """Yield a summary of a run folder as text.
+def inspect_run(run: Folder | Path | str) -> Iterator[str]:
+    """Yield a summary of a run, in a folder or a store, as text.
 
     Raises:
         FileNotFoundError: if the run is not finished.
         ValueError: if one of its files is damaged.
     """
-    files = read_manifest(run)
-    description = previous_run(open_folder(run)) or {}
-    counts = json.loads((run / STATS_PATH).read_text())["counts"]
+    folder = open_folder(run)
+    files = read_manifest(folder)
+    description = previous_run(folder) or {}
+    counts = json.loads(folder.read(STATS_PATH))["counts"]
     yield f"run        {run}: {len(files)} files, {sum(file.bytes for file in files.values()) / 1e9:.3f} GB"
     for section, values in description.get("config", {}).items():
-        yield f"{section:<10} " + ", ".join(f"{key} {value}" for key, value in values.items())
+        yield f"{section:<10} " + ", ".join(
+            f"{key} {value}" if value != "" else f"{key} ''" for key, value in values.items()
+        )
     yield (
         f"counts     {counts['photos']} photos, {counts['faces']} faces, {counts['selected']} selected"
         f" ({counts['upscaled']} enlarged, {counts['padded']} padded), {counts['dropped']} dropped"
     )
-    scores = pq.read_table(run / SCORES_PATH, columns=["score"])["score"].drop_null().to_numpy()
+    with folder.reading(SCORES_PATH) as path:
+        scores = pq.read_table(path, columns=["score"])["score"].drop_null().to_numpy()
     if len(scores):
         values = ", ".join(f"{value:.4f}" for value in np.quantile(scores, QUANTILES))
         yield f"scores     min, quartiles, max: {values}"
