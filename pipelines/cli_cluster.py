@@ -94,6 +94,8 @@ def slurm_script(folder: Path, command: tuple[str, ...], **options: Any) -> None
     files = {name: _absolute(options.pop(name)) for name in ("tls_ca_file", "tls_cert", "tls_key")}
     tls = ClusterChoice(tls_ca_file=files["tls_ca_file"], tls_cert=files["tls_cert"], tls_key=files["tls_key"])
     pool = SlurmPool(folder=folder.resolve(), tls=tls, **options)
+    if command:
+        _require_runnable(command)
     scripts = {"driver.sbatch": driver_script(pool, command, start_in=Path.cwd())} if command else {}
     scripts["workers.sbatch"] = worker_script(pool)
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,6 +104,21 @@ def slurm_script(folder: Path, command: tuple[str, ...], **options: Any) -> None
     for name, script in scripts.items():
         (folder / name).write_text(script)
         click.echo(f"sbatch {pool.folder / name}")
+
+
+def _require_runnable(command: tuple[str, ...]) -> None:
+    """Refuse words that the driver's job would refuse, before it waits in a queue.
+
+    Raises:
+        click.UsageError: naming the word.
+    """
+    from pipelines.cli import cli
+
+    words = list(command[1:] if command[0] == "hqdata" else command)
+    with click.Context(cli, info_name="hqdata") as context:
+        name, found, rest = cli.resolve_command(context, words)
+        if found is not None:
+            found.make_context(name, [*rest, "--scheduler-file", "scheduler.json"], parent=context).close()
 
 
 def _absolute(path: Path | None) -> Path | None:

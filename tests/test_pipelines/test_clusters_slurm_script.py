@@ -136,3 +136,27 @@ def test_without_a_command_only_the_workers_are_written(tmp_path: Path):
     answer = CliRunner().invoke(cluster_group, ["slurm-script", str(tmp_path / "pool")])
     assert f"dask scheduler --scheduler-file {tmp_path}/pool/scheduler.json" in answer.output
     assert [file.name for file in (tmp_path / "pool").iterdir()] == ["workers.sbatch"]
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["bild", "--out", "b"], "No such command 'bild'"),
+        (["build", "--source", "a"], "--out"),
+        (["build", "--source", "a", "--out", "b", "--cuont", "3"], "--cuont"),
+        (["status", "b"], "--scheduler-file"),
+    ],
+)
+def test_a_command_that_the_job_would_refuse_is_refused_before_it_queues(
+    tmp_path: Path, command: list[str], sentence: str
+):
+    answer = CliRunner().invoke(cluster_group, ["slurm-script", str(tmp_path / "pool"), "--", *command])
+    assert answer.exit_code == 2
+    assert sentence in answer.output
+    assert not (tmp_path / "pool").exists()
+
+
+@pytest.mark.parametrize("command", [["hqdata", "build", "--out", "b"], ["score", "a", "b", "-m", "swd"]])
+def test_commands_that_compute_are_taken(tmp_path: Path, command: list[str]):
+    answer = CliRunner().invoke(cluster_group, ["slurm-script", str(tmp_path / "pool"), "--", *command])
+    assert answer.exit_code == 0, answer.output
