@@ -87,8 +87,10 @@ def _started(
     except ModuleNotFoundError as error:
         raise ConfigError(_missing(description, error.name or description.family)) from error
     except (TypeError, ValueError) as error:
+        said = first_line(error).removesuffix(", for example:")  # whose next lines are of no use at a command line
         raise ConfigError(
-            f"{description.origin}: {description.path} refuses its kwargs: {first_line(error)}"
+            f"{description.origin}: {description.path} refuses its kwargs: {said}; they stand under [kwargs] in a file"
+            " for --cluster, or in Dask's own configuration"
         ) from error
     except (OSError, RuntimeError) as error:
         raise ClusterError(f"{description.origin}: {description.path} does not start: {first_line(error)}") from error

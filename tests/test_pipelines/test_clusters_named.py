@@ -295,6 +295,15 @@ def test_adapting_is_calm(tmp_path: Path, fake: type[FakeBatchCluster]):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a Cluster.__del__ before its time
+def test_a_batch_system_without_cores_is_told_where_they_stand(tmp_path: Path):
+    with (
+        pytest.raises(ConfigError, match=r"how much cores and memory .* use; they stand under \[kwargs\]"),
+        open_cluster(ClusterChoice(cluster="pbs"), scratch=tmp_path),
+    ):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a Cluster.__del__ before its time
 def test_kwargs_that_the_class_refuses_are_the_user_s_mistake(tmp_path: Path):
     name = write(tmp_path, 'class = "slurm"\nkwargs = {cores = 2, memory = "8GB", quene = "long"}')
     with (
