@@ -1,5 +1,6 @@
 """The house itself: rooms, names, and what may be imported without what."""
 
+import ast
 import importlib.metadata
 import json
 import re
@@ -73,6 +74,14 @@ def test_test_folders_do_not_shadow_a_room():
 def test_test_files_have_names_of_their_own():
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert {name for name in names if names.count(name) > 1} == set()
+
+
+@pytest.mark.parametrize("folder", ["pipelines", "pipelines/clusters"])
+def test_a_newcomer_finds_every_module_in_the_docstring_of_its_package(folder: str):
+    docstring = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
+    named = [name.replace("*", ".*") for name in re.findall(r"`([\w*]+)`", docstring)]
+    modules = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
+    assert {module for module in modules if not any(re.fullmatch(name, module) for name in named)} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

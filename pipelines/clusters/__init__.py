@@ -1,4 +1,10 @@
-"""Where the work runs: one file a kind of cluster, all behind `open_cluster`."""
+"""Where the work runs: one file a kind of cluster, all behind `open_cluster`.
+
+`choice` is what the command line said. `local` starts processes here, `address` finds somebody else's scheduler,
+`named` starts what a `description` says, with the `arguments` that a build wants and Dask's `defaults`; `supervisor`
+keeps a batch system's jobs at their number, `walltime` ends workers in time, `arrival` waits for the first. `security`
+is TLS, `ignore_interrupts` a preload of workers here. `slurm_script` writes a pool that outlives all of it.
+"""
 
 from __future__ import annotations
 
