@@ -206,6 +206,7 @@ class _Map(Generic[Item, Result]):
             case Seen():
                 self._suspended.intersection_update(message.threads)
                 self._copy_stragglers()
+                self._tell_of_hung()
             case Lost(key, reason):
                 self._lost(key, reason)
             case Erred(key, error):
@@ -306,6 +307,21 @@ class _Map(Generic[Item, Result]):
                 self._suspended.add(attempt.worker)
             logger.warning("a task on %s takes over %.0f s; starting a copy", attempt.worker or "a worker", limit_s)
             self._submit(attempt.chunk, but=attempt.worker, priority=1)
+
+    def _tell_of_hung(self) -> None:
+        """Say what a run waits for that does not end: nobody can tell a hung task from a long one but its user."""
+        now = time.monotonic()
+        for attempt in self._flight.all_attempts():
+            began = attempt.submitted if attempt.began is None else attempt.began
+            if now - max(began, attempt.told) > self._patience.hung_s:
+                attempt.told = now
+                logger.warning(
+                    "a task of %d items on %s has not ended in %.0f s; if it has hung, kill that worker process, and"
+                    " the items are tried one by one",
+                    len(attempt.chunk.items),
+                    attempt.worker or "a worker",
+                    now - began,
+                )
 
     def _send_home(self, worker: str, reason: str) -> None:
         """Send an unfit worker home.

@@ -31,6 +31,8 @@ class Attempt(Generic[Item]):
     """When it began to run, as far as that is known."""
     worker: str = ""
     """Where it began to run; empty while that is not known."""
+    told: float = 0.0
+    """When the user was last told that it does not end."""
 
 
 class Flight(Generic[Item]):
@@ -84,6 +86,10 @@ class Flight(Generic[Item]):
         """Forget everything."""
         for chunk in list(self._by_chunk):
             self.land(chunk)
+
+    def all_attempts(self) -> Iterator[Attempt[Item]]:
+        """Yield every task."""
+        yield from list(self._attempts.values())
 
     def only_attempts(self) -> Iterator[Attempt[Item]]:
         """Yield the tasks of lists that have one."""

@@ -24,6 +24,8 @@ class Patience:
     straggler_s: float = 60.0
     """A task that runs longer than this, and than `straggler_factor` times the median, is started a second time."""
     straggler_factor: float = 5.0
+    hung_s: float = 1800.0
+    """A task that runs longer than this is told of, and again after as long: its worker may have hung for good."""
     lost_s: float = 20.0
     """How long a scheduler may be out of reach; one that is back by then is used again."""
     wait_s: float = 600.0

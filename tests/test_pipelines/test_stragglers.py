@@ -1,5 +1,6 @@
 """What takes far longer than the rest is done twice and counted once; how much is too much."""
 
+import logging
 import math
 import os
 import signal
@@ -126,3 +127,18 @@ def test_a_stopped_worker_holds_nothing_up_and_nothing_is_counted_twice(client: 
 def test_a_worker_that_goes_on_is_used_again(client: Client, tmp_path: Path):
     workers = {answer.result for answer in map_bounded(client, nap, ([number] for number in range(20)))}
     assert len(workers) == 2
+
+
+def nap_long(items: list[int]) -> list[int]:
+    time.sleep(3)
+    return items
+
+
+@pytest.mark.dask
+def test_a_task_that_does_not_end_is_told_of_with_its_worker(client: Client, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING, "pipelines"):
+        (outcome,) = map_bounded(client, nap_long, [[1, 2]], patience=Patience(hung_s=1))
+    assert isinstance(outcome, Done)
+    told = [message for message in caplog.messages if message.startswith("a task of 2 items on tcp://")]
+    assert 1 <= len(told) <= 2
+    assert "kill that worker process" in told[0]
