@@ -296,7 +296,7 @@ def interpolate(
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--out", type=FILE, callback=_video_path, help="[RUN/timelapse.mp4]")
+@click.option("--out", type=FILE, callback=_video_path, help="Film to write.  [default: RUN/timelapse.mp4]")
 @click.option("--seconds", type=POSITIVE, default=20.0, show_default=True, help="Length of the film.")
 @_frames_option
 @click.option("--warp", type=POSITIVE, default=1.5, show_default=True, help="Above 1 it lingers on the beginning.")
