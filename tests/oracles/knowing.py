@@ -77,6 +77,10 @@ class SimpleKnowledge:
         scored = [(key, row) for key, row in self.scores.items() if self._use(key) and not row.stage]
         return [id for _, id in sorted((-(row.score or 0.0), face_id(*key)) for key, row in scored)][:count]
 
+    def count_of(self, column: str, faces: list[str]) -> int:
+        """Return how many of these faces are "upscaled" or "padded"."""
+        return sum(getattr(row, column) for key, row in self.scores.items() if face_id(*key) in faces)
+
     def dropped(self) -> Iterator[tuple[str, str, str]]:
         """Yield (id, stage, reason)."""
         for ref in self.photos:

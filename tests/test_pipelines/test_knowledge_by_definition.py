@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hqdata.record import PhotoRef
 from hqdata.sources import Source
 from hqdata.storage import open_folder
+from pipelines import knowledge
 from pipelines.config import BuildConfig, LandmarksConfig
 from pipelines.job import Job, make_job
 from pipelines.knowledge import Knowledge
@@ -52,7 +54,7 @@ def scores(draw: st.DrawFn) -> Score:
         index=draw(st.integers(0, 3)),
         score=None if refused else draw(st.sampled_from([-np.inf, 0.0, 0.5, 0.5, np.inf])),
         upscaled=draw(st.booleans()),
-        padded=False,
+        padded=draw(st.booleans()),
         stage="align" if refused else "",
         reason=draw(REASONS) if refused else "",
     )
@@ -70,6 +72,8 @@ def require_equal(known: Knowledge, simple: SimpleKnowledge) -> None:
     for count in (0, 1, 3, 99):
         assert [known.face_id(row) for row in known.best(count).tolist()] == simple.best(count)
     assert known.num_scored() == len(simple.best(99))
+    for column in ("upscaled", "padded"):
+        assert known.count_of(column, known.best(3)) == simple.count_of(column, simple.best(3))
     assert [(row.id, row.stage, row.reason) for row in known.dropped()] == list(simple.dropped())
     assert known.num_dropped_by_reason() == simple.counts()
 
@@ -180,4 +184,5 @@ def test_columns_agree_with_the_definition_whatever_comes_in(events: list[Any], 
     refs = [ref(id) for id in ids[:there]]
     known, simple = Knowledge(refs, LandmarksConfig()), SimpleKnowledge(refs)
     feed(known, simple, events)
-    require_equal(known, simple)
+    with patch.object(knowledge, "PHOTOS_AT_ONCE", 4):
+        require_equal(known, simple)
