@@ -13,7 +13,7 @@ from hqdata.sources import Source
 from hqdata.storage import Folder, open_folder
 from pipelines.build_dataset import choose_device, open_configured_source, settled_device
 from pipelines.config import BuildConfig, config_from_dict
-from pipelines.job import Job, list_photos, make_job
+from pipelines.job import Job, check_weights, list_photos, make_job
 from pipelines.knowledge import Knowledge
 from pipelines.run_folder import RUN_PATH, describe_run, previous_run, require_apart
 from pipelines.select_phase import require_answerable
@@ -47,6 +47,7 @@ def know_run(config: BuildConfig, folder: Folder) -> KnownRun:
     source = open_configured_source(config)
     require_apart(source, folder)
     require_answerable(config, source)
+    check_weights(config)
     before = previous_run(folder)
     job = make_job(config, source, folder, settled_device(config, before) or choose_device())
     photos = list_photos(source, job)

@@ -8,12 +8,13 @@ from small_source import write_small_celeba
 
 from hqdata.settings import ConfigError
 from hqdata.sources import open_source
+from hqdata.storage import open_folder
 from hqdata.weights import shipped
 from pipelines import stages
 from pipelines.cli import cli
 from pipelines.config import load_config
 from pipelines.dask_map import BuildStopped
-from pipelines.job import make_job, weights_in_use
+from pipelines.job import check_weights, make_job, weights_in_use
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def folder(tmp_path_factory):
 
 def job_of(folder, tmp_path, **sections):
     config = load_config(source={"root": str(folder)}, **sections)
-    return make_job(config, open_source(config.source.root, kind="celeba"), tmp_path / "run", "cpu")
+    return make_job(config, open_source(config.source.root, kind="celeba"), open_folder(tmp_path / "run"), "cpu")
 
 
 def saved(path, name, seed=0):
@@ -67,20 +68,21 @@ def test_a_worker_takes_the_weights_that_the_job_was_made_with(tmp_path, folder)
         ("upscale", "dncnn-luma", "an upscaler, which enlarges 4 times is needed here"),
     ],
 )
-def test_weights_for_the_other_step_are_refused_before_any_work(tmp_path, folder, section, name, cause):
+def test_weights_for_the_other_step_are_refused_before_any_work(tmp_path, section, name, cause):
     path = saved(tmp_path / "other.pth", name)
     with pytest.raises(ConfigError, match=rf"other\.pth: holds .*{cause}"):
-        job_of(folder, tmp_path, **{section: {"weights": path}})
+        check_weights(load_config(**{section: {"weights": path}}))
 
 
-def test_shipped_weights_for_the_other_step_are_refused_before_any_work(tmp_path, folder):
+def test_shipped_weights_for_the_other_step_are_refused_before_any_work():
     with pytest.raises(ConfigError, match="holds a 'symmetric-autoencoder', but upscale-generator is needed"):
-        job_of(folder, tmp_path, upscale={"weights": "dejpeg-small"})
+        check_weights(load_config(upscale={"weights": "dejpeg-small"}))
 
 
 def test_weights_of_a_step_that_never_runs_are_not_opened(tmp_path, folder):
-    job = job_of(folder, tmp_path, restore={"weights": "none.pth", "when": "never"})
-    assert job.restore.weights == "none.pth"
+    config = load_config(source={"root": str(folder)}, restore={"weights": "none.pth", "when": "never"})
+    check_weights(config)
+    assert "restore" not in dict(job_of(folder, tmp_path, restore={"weights": "none.pth", "when": "never"}).weights)
 
 
 def test_every_network_in_use_has_a_checksum():
