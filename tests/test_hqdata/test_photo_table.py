@@ -67,3 +67,10 @@ def test_a_slice_is_a_table_of_those_photos():
     table = table_of("c", "a", "d", "b")
     assert [ref.path for ref in table[1:3]] == ["b", "c"]
     assert [ref.path for ref in table[::-1]] == ["d", "c", "b", "a"]
+
+
+def test_batches_that_are_sorted_by_themselves_are_sorted_together():
+    names = [f"b{number:05d}" for number in range(BATCH)]
+    table = PhotoTable.of(File(path=name, size_bytes=1, version="1-1") for name in [*names, "a"])
+    assert table[0].path == "a"
+    assert [ref.path for ref in table] == ["a", *names]
