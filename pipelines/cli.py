@@ -34,6 +34,7 @@ EXIT_RESUMABLE = 75
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    _open_closed_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for room in ("gan", "hqdata", "metrics", "pipelines"):
@@ -227,6 +228,13 @@ def _config(options: dict[str, Any]) -> Any:
         select={"count": options["count"], "where": options["where"]},
         run={"workers": options["workers"], "device": options["device"]},
     )
+
+
+def _open_closed_streams() -> None:
+    """Give a command that was started without output (`2>&-`) one that keeps nothing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -11,6 +11,8 @@ import pytest
 from shard_runs import write_run
 from small_source import write_small_celeba
 
+from pipelines.cli import _open_closed_streams
+
 HQDATA = [sys.executable, "-m", "pipelines.cli"]
 
 
@@ -105,3 +107,10 @@ def test_an_interrupted_build_says_that_it_can_go_on(tmp_path: Path, source: Pat
     assert "run the same command to go on" in errors
     assert "Traceback" not in errors
     assert not (run / "manifest.json").exists()
+
+
+def test_streams_that_were_closed_at_the_start_take_output_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    _open_closed_streams()
+    with sys.stderr:
+        assert not sys.stderr.isatty()

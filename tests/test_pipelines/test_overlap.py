@@ -63,3 +63,13 @@ def test_an_error_ahead_is_raised_at_its_place(threads: int):
 def test_a_cpu_computes_in_turn_and_a_gpu_gets_help():
     assert threads_beside("cpu") == 0
     assert threads_beside("cuda") > 0
+
+
+def test_only_a_few_pictures_wait_to_be_written():
+    gate = threading.Event()
+    with Overlap(1) as overlap:
+        overlap.behind(gate.wait)
+        overlap.behind(gate.wait)
+        threading.Timer(0.1, gate.set).start()
+        overlap.behind(int)
+        assert gate.is_set()
