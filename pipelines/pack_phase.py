@@ -76,7 +76,7 @@ def plan_shards(chosen: ChosenFaces, job: Job, source: Source, rows_per_shard: i
         size=job.size, num_shards=max(1, num_shards), parts=SCORE_PARTS, attributes=source.attribute_names
     )
     key = _pack_key(job, (chosen[rank] for rank in order.tolist()), rows_per_shard, source.attribute_names)
-    return PackPlan(key, layout, np.array_split(order, num_shards) if num_shards else [], _written(job, key))
+    return PackPlan(key, layout, list(_even(order, num_shards)), _written(job, key))
 
 
 def pack_missing(
@@ -117,6 +117,12 @@ def pack_missing(
 def _pack_one(tasks: list[PackTask], job: Job, key: str, layout: ShardLayout) -> ShardFiles:
     (task,) = tasks
     return pack_shard(task.rows, job, key, task.shard, layout)
+
+
+def _even(order: Int64[np.ndarray, " k"], parts: int) -> Iterator[Int64[np.ndarray, " rows"]]:
+    """Cut into `parts` runs whose lengths differ by at most one; where the longer ones stand is part of the format."""
+    for part in range(parts):
+        yield order[part * len(order) // parts : (part + 1) * len(order) // parts]
 
 
 def _pack_key(job: Job, rows: Iterable[PackRow], rows_per_shard: int, columns: Mapping[str, Any]) -> str:

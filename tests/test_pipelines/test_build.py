@@ -58,6 +58,11 @@ def test_the_run_folder_is_whole(run: Path):
         assert name in json.loads((run / "manifest.json").read_text())["files"]
 
 
+def test_the_chosen_faces_are_spread_over_shards_as_always(run: Path):
+    rows = [pq.read_metadata(path).num_rows for path in sorted((run / "data").glob("*.parquet"))]
+    assert rows == [4, 5, 5]
+
+
 def test_every_photo_is_scored_and_the_best_are_chosen(run: Path):
     scores = pq.read_table(run / "scores.parquet").to_pandas().set_index("id")
     selected = pq.read_table(run / "selected.parquet").to_pandas()
