@@ -1,6 +1,6 @@
 """What the driver of a build costs in CPU time and memory, without pictures: rows instead of pixels.
 
-    python benchmarks/bench_driver.py [--photos 100000] [--count 1000] [--dask-photos 10000] [--only SECTION ...]
+    python benchmarks/bench_driver.py [--photos 20000] [--count 1000] [--short-photos 4000] [--only SECTION ...]
     python benchmarks/bench_driver.py --photos 5000000 --count 30000 --only build resume
 
 Each section is a process of its own, so that its peak of memory is its own:
@@ -28,9 +28,9 @@ NEEDS_LEDGER = "resume"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=100_000, help="photos in build and resume")
+    parser.add_argument("--photos", type=int, default=20_000, help="photos in build and resume")
     parser.add_argument("--count", type=int, default=1_000, help="faces to choose")
-    parser.add_argument("--short-photos", type=int, default=20_000, help="photos in bookkeeping and dask")
+    parser.add_argument("--short-photos", type=int, default=4_000, help="photos in bookkeeping and dask")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--scratch", type=Path, help="where the ledger goes; the system's temporary folder by default")
     parser.add_argument("--process", choices=SECTIONS, help=argparse.SUPPRESS)
