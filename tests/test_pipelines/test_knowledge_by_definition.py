@@ -8,6 +8,7 @@ from unittest.mock import patch
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.knowing import SimpleKnowledge
 
 from hqdata.record import PhotoRef
 from hqdata.sources import Source
@@ -19,7 +20,6 @@ from pipelines.knowledge import Knowledge
 from pipelines.ledger import append_rows
 from pipelines.rows import ChunkResult, Finding, FoundFace, FoundPhoto, Score, ScoredFace, to_dict
 from pipelines.wanted_faces import finding_of, wanted_faces
-from tests.oracles.knowing import SimpleKnowledge
 
 IDS = ("a", "B", "a-0", "a-1", "10", "9", "%FF.jpg", "é", "a'\"b", "\udcff")
 REASONS = st.sampled_from(["too small", "too far outside", "it is missing"])
