@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
+from importlib.util import find_spec
 
 from distributed import Client, performance_report
 
@@ -48,8 +48,4 @@ def watched(client: Client, run: Folder, *, wanted: bool) -> Iterator[None]:
 
 
 def _has_bokeh(client: Client) -> bool:
-    try:
-        client.run_on_scheduler(metadata.version, "bokeh")
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return client.run_on_scheduler(find_spec, "bokeh") is not None

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from distributed import Client
 
 from hqdata.storage import open_folder
+from pipelines import dask_report
 from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.dask_report import DASK_REPORT_PATH, watched
 
@@ -36,15 +36,15 @@ def test_no_page_is_written_where_none_is_wanted(client: Client, tmp_path: Path,
     assert caplog.text == ""
 
 
-def no_bokeh(name: str) -> str:
-    raise metadata.PackageNotFoundError(name)
+def no_bokeh(name: str) -> None:
+    """Stands for a search on a scheduler that lacks it."""
 
 
 def test_a_scheduler_without_bokeh_costs_a_warning_that_names_the_extra(
     client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     caplog.set_level(logging.WARNING)  # the cluster of the fixture silences all handlers of that moment
-    monkeypatch.setattr(metadata, "version", no_bokeh)
+    monkeypatch.setattr(dask_report, "find_spec", no_bokeh)
     with watched(client, open_folder(tmp_path), wanted=True):
         client.submit(sum, [1, 2]).result()
     assert "progan-hq[dashboard]" in caplog.text
