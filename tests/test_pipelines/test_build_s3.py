@@ -28,8 +28,8 @@ SETTINGS = (
     "restore.when=never",
     "run.chunk_photos=3",
 )
-LARGE = "tensors/r10/images-00000-of-00002.safetensors"
-"""18 MiB, so three parts; the second shard's has 15 MiB and comes in one request."""
+LARGE = "tensors/r10/images-00001-of-00002.safetensors"
+"""18 MiB, so three parts; the first shard has 15 MiB, which come in one request."""
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +80,10 @@ def command(*words):
 def test_an_upload_that_fails_in_a_worker_leaves_nothing_and_the_build_goes_on(source, expected, s3):
     run = "s3://bucket/run"
     s3.fail(f"PUT .*{LARGE}.*partNumber=2&", times=1000)
-    with pytest.raises(BuildStopped, match=r"shard 0 cannot be written: .*injected"):
+    with pytest.raises(BuildStopped, match=r"shard 1 cannot be written: .*injected"):
         build_dataset(config(source, "run.workers=2"), run)
     assert unfinished_uploads() == []
-    assert not {f"run/{LARGE}", "run/data/train-00000-of-00002.parquet", "run/manifest.json"} & set(keys())
+    assert not {f"run/{LARGE}", "run/data/train-00001-of-00002.parquet", "run/manifest.json"} & set(keys())
     s3.faults.clear()
     s3.fail("PUT .*partNumber=2&", status=503, times=2)
     summary = build_dataset(config(source, "run.workers=2"), run)
