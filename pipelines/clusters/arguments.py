@@ -35,10 +35,11 @@ def completed_arguments(description: ClusterDescription, choice: ClusterChoice, 
         ConfigError: if something is missing that only the user knows, or TLS was asked of a kind that takes none.
     """
     given = dict(description.kwargs)
+    takes_no_files = description.family == "dask_kubernetes" or description.path == KINDS["ssh"]
+    if choice.tls_ca_file is not None and takes_no_files:
+        raise ConfigError(f"{description.origin} takes no --tls-* files; docs/clusters.md says how to encrypt it")
     security = security_of(choice)
     if security is not None:
-        if description.family == "dask_kubernetes" or description.path == KINDS["ssh"]:
-            raise ConfigError(f"{description.origin} takes no --tls-* files; docs/clusters.md says how to encrypt it")
         given.setdefault("security", security)
     if description.family == "dask_jobqueue":
         return _of_job_queue(given, description)

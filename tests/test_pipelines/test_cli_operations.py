@@ -96,7 +96,7 @@ def test_retry_lists_first_and_forgets_when_told_what(copied: Path):
     assert "nothing was forgotten" in hqdata("retry", copied).output
     assert "would be forgotten: 1" in hqdata("retry", copied, "--stage", "read", "--dry-run").output
     assert "\nforgotten: 1; the next build" in hqdata("retry", copied, "--stage", "read").output
-    assert "forgotten: 0" in hqdata("retry", copied, "--reason", "anything").output
+    assert "no refusal fits" in hqdata("retry", copied, "--reason", "anything").output
 
 
 @pytest.mark.dask
