@@ -1,15 +1,29 @@
-"""One small finished build for tests that look at a run or go on from one: twelve photos, of which one is broken."""
+"""What several files share: a small finished build of twelve photos, of which one is broken, and a small cluster."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributed import Client
+from local_s3 import local_s3
 from small_source import write_small_celeba
 
 from pipelines.build_dataset import build_dataset
+from pipelines.clusters import ClusterChoice, open_cluster
 from pipelines.config import BuildConfig, load_config
 
 BROKEN = "000005"
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of two processes that know of a local S3."""
+    with (
+        local_s3(),  # first, so that the workers have its address
+        open_cluster(ClusterChoice(local="2"), scratch=tmp_path_factory.mktemp("dask")) as client,
+    ):
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from distributed import Client
-from local_s3 import keys, local_s3
+from local_s3 import keys
 from PIL import Image
 from small_features import noise_pictures
 
@@ -23,7 +23,7 @@ from hqdata.storage import Folder, open_folder
 from metrics.evaluation import evaluate
 from metrics.report import Report
 from pipelines.cli import cli
-from pipelines.clusters import ClusterChoice, open_cluster
+from pipelines.clusters import ClusterChoice
 from pipelines.score_generator import ClusterPasses
 from pipelines.score_parts import NetworkWords, PartJob, SetWords, Stretch, gather_stretches
 from pipelines.stopping import BuildStopped
@@ -37,18 +37,9 @@ PATCHES = ("-m", "swd,ms_ssim", "--batch-size", str(BATCH), "--cache", "none", "
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with (
-        local_s3(),  # first, so that the workers have its address
-        open_cluster(ClusterChoice(local="2"), scratch=tmp_path_factory.mktemp("dask")) as client,
-    ):
-        yield client
-
-
-@pytest.fixture(scope="module")
-def cluster(client: Client) -> tuple[str, ...]:
+def cluster(two_workers: Client) -> tuple[str, ...]:
     """The words that name the cluster."""
-    return ("--scheduler", client.scheduler_info()["address"], "--part-pictures", str(PART))
+    return ("--scheduler", two_workers.scheduler_info()["address"], "--part-pictures", str(PART))
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +139,9 @@ def measured(sets: dict[str, Path], passes: ClusterPasses | None = None, progres
     return replace(report, seconds={}, images_per_s=0.0)
 
 
-def test_a_killed_worker_costs_its_part(sets: dict[str, Path], client: Client, cluster, tmp_path: Path):
+def test_a_killed_worker_costs_its_part(sets: dict[str, Path], two_workers: Client, cluster, tmp_path: Path):
     with passes_in(tmp_path / "work", cluster) as passes:
-        killing = Killing(client)
+        killing = Killing(two_workers)
         assert measured(sets, passes, killing) == measured(sets)
         assert killing.pids == []
 
@@ -202,7 +193,7 @@ def test_a_picture_that_cannot_be_read_is_named_as_in_one_process(sets: dict[str
     ids=["none", "fewer", "others"],
 )
 def test_a_worker_that_sees_other_pictures_stops_the_run(
-    sets: dict[str, Path], client: Client, tmp_path: Path, change: dict, sentence: str
+    sets: dict[str, Path], two_workers: Client, tmp_path: Path, change: dict, sentence: str
 ):
     words = {"path": str(sets["files"]), "is_generator": False, "name": "files", "size": None, "limit": None, "seed": 0}
     job = PartJob(
@@ -217,7 +208,7 @@ def test_a_worker_that_sees_other_pictures_stops_the_run(
     )
     stretch = Stretch(start=0, stop=4, content="of other pictures", file="parts/0.npz")
     with pytest.raises(BuildStopped, match=sentence):
-        client.submit(gather_stretches, [stretch], job, pure=False).result()
+        two_workers.submit(gather_stretches, [stretch], job, pure=False).result()
     assert open_folder(tmp_path).files() == []
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from distributed import Client
-from local_s3 import local_s3
 from shard_runs import write_run
 
 from hqdata.shards import verify_run, write_manifest
@@ -17,7 +16,7 @@ from hqdata.shards.verify import check_files
 from hqdata.storage import open_folder
 from pipelines import verify_on_cluster
 from pipelines.cli import cli
-from pipelines.clusters import ClusterChoice, open_cluster
+from pipelines.clusters import ClusterChoice
 from pipelines.stopping import BuildStopped
 from pipelines.verify_on_cluster import check_portion
 
@@ -28,18 +27,9 @@ TENSORS = "tensors/r03/images-00001-of-00002.safetensors"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with (
-        local_s3(),  # first, so that the workers have its address
-        open_cluster(ClusterChoice(local="2"), scratch=tmp_path_factory.mktemp("dask")) as client,
-    ):
-        yield client
-
-
-@pytest.fixture(scope="module")
-def cluster(client: Client) -> tuple[str, str]:
+def cluster(two_workers: Client) -> tuple[str, str]:
     """The words that name the cluster."""
-    return "--scheduler", client.scheduler_info()["address"]
+    return "--scheduler", two_workers.scheduler_info()["address"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +40,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["disk", "s3"])
-def url(request: pytest.FixtureRequest, client: Client, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, two_workers: Client, tmp_path: Path) -> Iterator[str]:
     """Where a run is to be put."""
     place = str(tmp_path / "run") if request.param == "disk" else "s3://bucket/verified"
     yield place
@@ -137,7 +127,7 @@ def test_a_killed_worker_costs_nothing_but_time(clean: Path, cluster, tmp_path: 
     assert found == verify_run(run, deep=True)
 
 
-def test_a_worker_that_sees_another_run_stops_the_check(clean: Path, client: Client):
-    asked = client.submit(check_portion, [], check_files, open_folder(clean), "0" * 64, pure=False)
+def test_a_worker_that_sees_another_run_stops_the_check(clean: Path, two_workers: Client):
+    asked = two_workers.submit(check_portion, [], check_files, open_folder(clean), "0" * 64, pure=False)
     with pytest.raises(BuildStopped, match="is not the run that the driver sees"):
         asked.result()
