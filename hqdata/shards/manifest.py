@@ -10,7 +10,7 @@ from typing import Any
 from hqdata.shards.format import MANIFEST_FORMAT, MANIFEST_PATH, VERSION, WORK_FOLDER, FileRecord
 from hqdata.storage import Folder, StoredFile, open_folder
 
-__all__ = ["manifest_json", "output_paths", "read_manifest", "remove_manifest", "write_manifest"]
+__all__ = ["manifest_json", "read_manifest", "remove_manifest", "write_manifest"]
 
 
 def write_manifest(run: Folder | Path | str, known: Iterable[FileRecord] = ()) -> None:
@@ -69,15 +69,8 @@ def read_manifest(run: Folder | Path | str) -> dict[str, FileRecord]:
     return files
 
 
-def output_paths(run: Folder | Path | str) -> list[str]:
-    """Return the paths of all output files in the run folder, sorted: all but its work folder and the manifest.
-
-    Temporary files, which a killed process may leave behind, are not outputs.
-    """
-    return [file.name for file in _outputs(open_folder(run))]
-
-
 def _outputs(folder: Folder) -> list[StoredFile]:
+    """Return all but the work folder and the manifest; temporary files of a killed process are not outputs."""
     return [file for file in folder.walk(without={WORK_FOLDER}) if file.name != MANIFEST_PATH]
 
 
