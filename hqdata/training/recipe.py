@@ -1,15 +1,17 @@
 """The training photos: which freely licensed pictures the shipped weights saw, and how they were made ready.
 
 Everything comes from four Debian packages, which `hqdata.training.packages` unpacks into one folder. Each photo's
-licence and author are read from its package's `debian/copyright`; by default only public-domain, CC0 and CC-BY photos
-are taken, so that the weights carry no share-alike question. Photos are made smaller, which removes their own JPEG or
-WebP traces.
+licence and author are read from its package's `debian/copyright`, but for GCompris, where that file still describes
+older pictures: `gcompris_licences.json` beside this module has what the project itself states. By default only
+public-domain, CC0 and CC-BY photos are taken, so that the weights carry no share-alike question. Photos are made
+smaller, which removes their own JPEG or WebP traces.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import io
+import json
 import logging
 import re
 import struct
@@ -24,6 +26,7 @@ from hqdata.atomic import atomic_path, write_json
 
 __all__ = [
     "DEFAULT_LICENCES",
+    "GCOMPRIS_LICENCES",
     "PACKAGES",
     "Attribution",
     "copyright_of",
@@ -32,14 +35,19 @@ __all__ = [
     "read_qt_resource",
 ]
 
-DEFAULT_LICENCES = ("public-domain", "CC0", "CC-BY-1", "CC-BY-2", "CC-BY-3", "CC-BY-4")
-"""Prefixes of the licence names that are taken; CC-BY-SA and GPL are not."""
+DEFAULT_LICENCES = ("public-domain", "Unlicense", "CC0", "CC-BY-1", "CC-BY-2", "CC-BY-3", "CC-BY-4")
+"""Prefixes of the licence names that are taken; CC-BY-SA and GPL are not. GCompris writes "Unlicense" for the public
+domain."""
 
 PACKAGES = ("gcompris-qt-data", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds")
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 DRAWN = ("Painting", "fractal", "Fractal", "paintings", "Drawing")
 """Parts of names that mark drawn or computed pictures: their statistics are not a camera's."""
+GCOMPRIS = "gcompris-qt-data"
+GCOMPRIS_LICENCES = Path(__file__).with_name("gcompris_licences.json")
+"""Author, licence and source of the 114 photos of GCompris 3.1, after the project's REUSE.toml (its commit 18e1c70;
+itself CC0). Not in it, and so under Debian's words for them, are scenery and pictures with holes for games."""
 SOURCE_FOLDERS = {"lomiri-wallpapers-16.04": "16.04/", "lomiri-wallpapers-20.04": "20.04/"}
 """Folders that `debian/copyright` names and the installed files have lost."""
 LEAST_PIXELS = 120_000
@@ -66,6 +74,8 @@ class Attribution:
     """Path inside the package, or inside the resource file in it."""
     licence: str
     author: str
+    source: str
+    """Web address of the original, where it is known."""
     size: tuple[int, int]
     """(height, width) after downscaling."""
 
@@ -75,6 +85,7 @@ class _Stanza:
     patterns: tuple[str, ...]
     licence: str
     author: str
+    source: str = ""
 
 
 def prepare(
@@ -107,6 +118,7 @@ def prepare(
                 path=path,
                 licence=stanza.licence,
                 author=stanza.author,
+                source=stanza.source,
                 size=(image.height, image.width),
             )
             with atomic_path(out / attribution.name) as temporary:
@@ -188,14 +200,28 @@ def _candidates(packages: Path) -> Iterator[tuple[str, str, _Stanza, bytes]]:
         if package not in PACKAGES:
             continue  # on an installed system, others' "Files: *" would match every picture
         stanzas = read_copyright(notice.read_text(encoding="utf-8"))
+        if package == GCOMPRIS:
+            stanzas += _stated_by_gcompris()
         for path, data in _pictures(packages, package):
             stanza = copyright_of(SOURCE_FOLDERS.get(package, "") + path, stanzas)
             if stanza is not None:
                 yield package, path, stanza, data
 
 
+def _stated_by_gcompris() -> list[_Stanza]:
+    return [
+        _Stanza(
+            patterns=(photo["path"],),
+            licence=photo["licence"],
+            author=f"{photo['year']} {photo['author']}".strip(),
+            source=photo["source"],
+        )
+        for photo in json.loads(GCOMPRIS_LICENCES.read_text(encoding="utf-8"))
+    ]
+
+
 def _pictures(packages: Path, package: str) -> Iterator[tuple[str, bytes]]:
-    if package == "gcompris-qt-data":
+    if package == GCOMPRIS:
         for resource in sorted(packages.glob("usr/share/gcompris-qt/rcc/*.rcc")):
             for path, data in sorted(read_qt_resource(resource.read_bytes())):
                 if path.endswith(".webp"):

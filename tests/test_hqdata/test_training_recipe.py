@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hqdata.training.recipe import copyright_of, prepare, read_copyright, read_qt_resource
+from hqdata.training.recipe import GCOMPRIS_LICENCES, copyright_of, prepare, read_copyright, read_qt_resource
 
 NOTICE = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 
@@ -69,6 +69,31 @@ def test_another_installed_packages_licence_covers_no_photo(tmp_path):
     assert packages == {"lomiri-wallpapers-16.04"}
 
 
+def test_a_photo_of_gcompris_has_the_licence_that_the_project_states(tmp_path):
+    stated, unstated = "src/activities/erase/resource/crab.webp", "src/activities/erase/resource/whale.webp"
+    write_gcompris(tmp_path, [stated, unstated])
+    attributions = prepare(tmp_path, tmp_path / "out", licences=["CC0", "GPL"], longest_sides=[200])
+    assert [(one.path, one.licence, one.author, one.source) for one in attributions] == [
+        (
+            stated,
+            "CC0-1.0",
+            "2019 Nosferattus",
+            "https://commons.wikimedia.org/wiki/File:Sally_Lightfoot_Crab_2019.jpg",
+        ),
+        (unstated, "GPL-3+", "2010 Everyone", ""),
+    ]
+
+
+def test_every_stated_licence_is_free_and_names_an_author_and_a_source():
+    stated = json.loads(GCOMPRIS_LICENCES.read_text(encoding="utf-8"))
+    assert len({photo["path"] for photo in stated}) == len(stated) == 114
+    for photo in stated:
+        assert photo["licence"] in {"Unlicense", "CC0-1.0", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-SA-4.0"}, photo
+        assert photo["author"], photo
+        assert photo["source"].startswith("https://"), photo
+        assert not set(photo["path"]) & set("[]*?"), "would be read as a pattern"
+
+
 def test_each_photo_is_kept_at_each_smaller_size(tmp_path):
     write_package(tmp_path, names=["free"])
     attributions = prepare(tmp_path, tmp_path / "out", longest_sides=[200, 100])
@@ -100,13 +125,27 @@ def write_package(folder, names):
         Image.fromarray(np.full((300, 400, 3), 90, np.uint8)).save(backgrounds / f"{name}.jpg")
 
 
-def qt_resource(content, *, packed):
+def write_gcompris(folder, paths):
+    notice = folder / "usr/share/doc/gcompris-qt-data/copyright"
+    notice.parent.mkdir(parents=True)
+    notice.write_text(NOTICE)
+    resources = folder / "usr/share/gcompris-qt/rcc"
+    resources.mkdir(parents=True)
+    photo = io.BytesIO()
+    Image.fromarray(np.full((300, 400, 3), 90, np.uint8)).save(photo, format="WEBP")
+    for index, path in enumerate(paths):
+        inside, name = path.rsplit("/", 1)
+        data = qt_resource(photo.getvalue(), packed=False, folder=inside, name=name)
+        (resources / f"{index}.rcc").write_bytes(data)
+
+
+def qt_resource(content, *, packed, folder="folder", name="file.webp"):
     """A resource of format 2 with one folder that holds one file."""
     stored = struct.pack(">I", len(content)) + zlib.compress(content) if packed else content
     names, offsets = io.BytesIO(), []
-    for name in ("folder", "file.webp"):
+    for part in (folder, name):
         offsets.append(names.tell())
-        names.write(struct.pack(">HI", len(name), 0) + name.encode("utf-16-be"))
+        names.write(struct.pack(">HI", len(part), 0) + part.encode("utf-16-be"))
     nodes = struct.pack(">IHIIQ", 0, 2, 1, 1, 0)
     nodes += struct.pack(">IHIIQ", offsets[0], 2, 1, 2, 0)
     nodes += struct.pack(">IHIIQ", offsets[1], int(packed), 0, 0, 0)
