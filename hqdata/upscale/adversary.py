@@ -1,4 +1,5 @@
-"""The adversarial stage's two judges of the generator: the discriminator, which learns beside it, and VGG16."""
+"""The adversarial stage's two judges of the generator: the discriminator, which learns beside it, and a
+recogniser of things."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def train_restorer(photos, run, **changes):
 
 
 def train_upscaler(photos, run, **changes):
-    sizes = {"images": 20, "gan_images": 12, "batch": 4, "patch": 32, "gan_batch": 2, "gan_patch": 32}
+    sizes = {"images": 20, "gan_images": 12, "batch": 2, "patch": 32}
     settings = upscaling.Settings(**sizes | changes)
     return upscaling.train(photos, run, settings, restorer=restore.load(), perceptual=random_features())
 
@@ -182,7 +182,7 @@ def test_a_gan_from_random_weights_is_refused(photos, tmp_path):
 
 
 def test_a_gan_alone_begins_from_trained_weights(photos, tmp_path):
-    settings = upscaling.Settings(images=4, gan_images=4, gan_batch=2, patch=32, gan_patch=32, perceptual_weight=0.0)
+    settings = upscaling.Settings(images=4, gan_images=4, batch=2, patch=32, perceptual_weight=0.0)
     start = upscale.load()
     trained = upscaling.train(photos, tmp_path / "run", settings, restorer=restore.load(), start=start)
     change = max(
@@ -258,7 +258,7 @@ def test_an_adversarial_stage_that_whole_batches_leave_no_room_for_is_refused(ga
         upscaling.Settings(images=12, batch=8, gan_images=gan_images)
 
 
-@pytest.mark.parametrize("changes", [{"images": 5, "gan_images": 6}, {"patch": 100}, {"gan_patch": 16}])
+@pytest.mark.parametrize("changes", [{"images": 5, "gan_images": 6}, {"patch": 100}, {"patch": 16}])
 def test_an_upscaler_that_cannot_be_trained_is_refused(changes):
     with pytest.raises(ValueError, match=r"gan_images|patch must be"):
         upscaling.Settings(**changes)
