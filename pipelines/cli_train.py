@@ -86,6 +86,9 @@ def train_restorer(run: Path, network: str, start: str | None, **options: Any) -
 )
 @click.option("--gan-rate", type=POSITIVE, help="Adam's highest learning rate for the generator in that stage.")
 @click.option("--discriminator-rate", type=POSITIVE, help="Adam's constant one for the discriminator.")
+@click.option(
+    "--restored-share", type=click.FloatRange(0, 1), help="Of the batches that the restorer cleans first.  [0.25]"
+)
 @click.option("--error-weight", type=NOT_NEGATIVE, help="Of the mean absolute error in it.")
 @click.option("--gan-weight", type=NOT_NEGATIVE, help="Of the discriminator in it.")
 @click.option("--perceptual-weight", type=NOT_NEGATIVE, help="Of SqueezeNet's features in it; 0 does without them.")
@@ -106,7 +109,7 @@ def train_upscaler(run: Path, network: str, start: str | None, restorer: str, pe
     from hqdata.upscale.train import L1_SUFFIX, Settings, train
 
     machine = _machine(options)
-    shared = _given(options, "images", "batch", "patch", "rate", "seed")
+    shared = _given(options, "images", "batch", "patch", "rate", "seed", "restored_share")
     stage = _given(options, "gan_images", "gan_rate", "discriminator_rate")
     weights = _given(options, "error_weight", "gan_weight", "perceptual_weight")
     settings = Settings(**shared, **stage, **weights)

@@ -44,11 +44,8 @@ NETWORKS: dict[str, Callable[[], UpscaleGenerator]] = {
 L1_SUFFIX = "-l1"
 """Ends the name of the weights that the adversarial stage begins from."""
 
-RESTORED_SHARE = 0.25
-"""Of the batches; their pictures pass the restorer before the generator sees them. The others are reduced without harm,
-by the filter that published scores rest on."""
 JPEG_SHARE = 0.7
-"""Of the pictures in those batches; the others are clean ones that the restorer has touched."""
+"""Of the pictures in the restored batches; the others are clean ones that the restorer has touched."""
 LEAST_QUALITY = 30
 BLUR_SHARE = 0.3
 NOISE_SHARE = 0.3
@@ -73,6 +70,9 @@ class Settings:
     batch: int = 8
     patch: int = 96
     """Side of a target patch in pixels, a multiple of 8."""
+    restored_share: float = 0.25
+    """Of the batches; their pictures pass the restorer before the generator sees them, as in a build. The others are
+    reduced without harm, by the filter that published scores rest on."""
     rate: float = 1.2e-3
     """Adam's highest learning rate before the adversarial stage."""
     gan_rate: float = 3e-4
@@ -99,6 +99,8 @@ class Settings:
                 f"gan_images must be more than the last batch of {self.batch} takes: with {self.gan_images} of"
                 f" {self.images} images the adversarial stage would not begin; give more, or 0"
             )
+        if not 0 <= self.restored_share <= 1:
+            raise ValueError(f"restored_share must be from 0 to 1, got {self.restored_share}")
         if self.patch < 32 or self.patch % 8:
             raise ValueError(f"patch must be a multiple of 8 and at least 32, got {self.patch}")
 
@@ -260,7 +262,7 @@ class _Training:
         self, count: int, rng: np.random.Generator
     ) -> tuple[Float32[Tensor, "n 3 h w"], Float32[Tensor, "n 3 k l"]]:
         """Return (target, input); in a share of the batches the inputs are as the restorer leaves them."""
-        is_restored = rng.random() < RESTORED_SHARE
+        is_restored = rng.random() < self.settings.restored_share
         draw = _draw_damaged if is_restored else _draw
         target, given = draw_pairs(partial(draw, self.pool, self.settings.patch), count, rng)
         target, given = target.to(self.machine.device), given.to(self.machine.device)

@@ -53,7 +53,7 @@ def test_the_restorer_draws_the_same_damage_as_ever(pool, images, digest):
 )
 def test_the_upscaler_draws_the_same_damage_as_ever(pool, images, damage, digest):
     rng = np.random.default_rng([0, images])
-    assert (rng.random() < upscaling.RESTORED_SHARE) == (damage is upscaling._draw_damaged)
+    assert (rng.random() < upscaling.Settings().restored_share) == (damage is upscaling._draw_damaged)
     for _ in range(8):
         damage(pool, 96, rng)
     assert state_digest(rng) == digest

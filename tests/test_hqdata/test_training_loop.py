@@ -258,9 +258,11 @@ def test_an_adversarial_stage_that_whole_batches_leave_no_room_for_is_refused(ga
         upscaling.Settings(images=12, batch=8, gan_images=gan_images)
 
 
-@pytest.mark.parametrize("changes", [{"images": 5, "gan_images": 6}, {"patch": 100}, {"patch": 16}])
+@pytest.mark.parametrize(
+    "changes", [{"images": 5, "gan_images": 6}, {"patch": 100}, {"patch": 16}, {"restored_share": 1.1}]
+)
 def test_an_upscaler_that_cannot_be_trained_is_refused(changes):
-    with pytest.raises(ValueError, match=r"gan_images|patch must be"):
+    with pytest.raises(ValueError, match=r"gan_images|patch must be|restored_share must be"):
         upscaling.Settings(**changes)
 
 
