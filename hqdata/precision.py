@@ -1,4 +1,4 @@
-"""In which number format a network runs: float32, or bfloat16 where the device computes it natively.
+"""Where a network runs, and in which number format: float32, or bfloat16 where the device computes it natively.
 
 bfloat16 keeps 8 bits of a number, too few for a picture and enough for the correction that a network adds to it. The
 weights stay float32; convolutions convert as they go. Half precision (float16) is not offered: its range is so small
@@ -14,12 +14,27 @@ from typing import Literal
 
 import torch
 
-__all__ = ["Precision", "computing_in", "has_bfloat16", "resolve_precision"]
+__all__ = ["Precision", "check_device", "computing_in", "has_bfloat16", "resolve_precision"]
 
 Precision = Literal["float32", "bfloat16"]
 CPU_FACTS = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """Names that Linux gives to bfloat16 arithmetic: of x86 (two kinds) and of Arm."""
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not know or does not see here.
+
+    Raises:
+        ValueError: the message says what to do.
+    """
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device {device!r} is none that torch knows ({error}); use cpu or cuda") from error
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        seen = torch.cuda.device_count()
+        raise ValueError(f"device {device}: torch sees {seen} CUDA devices here; use cpu, or install torch with CUDA")
 
 
 def resolve_precision(wanted: Precision | Literal["auto"], device: str) -> Precision:

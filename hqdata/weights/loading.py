@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from hqdata.precision import Precision, resolve_precision
+from hqdata.precision import Precision, check_device, resolve_precision
 from hqdata.weights.community import build_module, realesrgan
 from hqdata.weights.files import read_weights
 from hqdata.weights.registry import SUFFIX, Builder, Network, describe, is_own, load_network, shipped
@@ -99,6 +99,7 @@ def _check_name(name: str) -> None:
 
 
 def _foreign(path: Path, scale: int, device: str, precision: Precision | Literal["auto"]) -> Network:
+    check_device(device)
     resolved = resolve_precision(precision, device)
     data = read_weights(path)
     module, title = build_module(path, data)

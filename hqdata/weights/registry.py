@@ -22,7 +22,7 @@ from safetensors.torch import save as format_tensors
 from torch import Tensor, nn
 
 from hqdata.atomic import write_bytes
-from hqdata.precision import Precision, resolve_precision
+from hqdata.precision import Precision, check_device, resolve_precision
 from hqdata.weights.files import read_weights
 
 __all__ = ["Builder", "Network", "describe", "is_own", "load_network", "read_header", "save_network", "shipped"]
@@ -97,6 +97,7 @@ def load_network(
             from the checksum beside it; the message names the file and the cause. Also when bfloat16 is asked for and
             the device has no instructions for it.
     """
+    check_device(device)
     resolved = resolve_precision(precision, device)
     path = _path_of(name_or_path)
     data = read_weights(path)
@@ -130,9 +131,16 @@ def save_network(
         architecture: name of the builder.
         channels: the builder's first argument.
         pairs: the builder's second argument.
+
+    Raises:
+        ValueError: when a value is NaN, infinite or too large for float16; nothing is written.
     """
     header = {"name": name, "architecture": architecture, "channels": channels, "pairs": pairs}
     halves = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in tensors.items()}
+    for key, half in halves.items():
+        if not half.isfinite().all():
+            largest = float(tensors[key].detach().abs().max())
+            raise ValueError(f"{path}: {key} has values that float16 cannot hold ({largest:g}); not written")
     data = format_tensors(halves, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
     write_bytes(path, data)
     return hashlib.sha256(data).hexdigest()

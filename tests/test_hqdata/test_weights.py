@@ -5,7 +5,8 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from hqdata import restore, upscale
 from hqdata.restore.model import SymmetricAutoencoder
@@ -20,9 +21,12 @@ FACTS = {"licence": "CC0", "origin": "a test", "data": "none", "training": "none
 def saved(path, *, channels=4, change=None):
     torch.manual_seed(0)
     tensors = SymmetricAutoencoder(channels, 1).state_dict()
-    if change:
-        tensors[change] = torch.full_like(tensors[change], float("nan"))
     save_network(path, tensors, name="tiny", architecture="symmetric-autoencoder", channels=channels, pairs=1)
+    if change:
+        with safe_open(path, "pt") as opened:
+            metadata = opened.metadata()
+        stored = load_file(path)
+        save_file({**stored, change: torch.full_like(stored[change], float("nan"))}, path, metadata=metadata)
     return path
 
 
@@ -127,6 +131,28 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path):
     )
     with pytest.raises(ValueError, match=r"odd\.safetensors: does not fit the architecture"):
         restore.load(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize("value", [70_000.0, float("inf"), float("nan")])
+def test_values_that_float16_cannot_hold_are_not_written(tmp_path, value):
+    tensors = SymmetricAutoencoder(4, 1).state_dict()
+    name = next(iter(tensors))
+    tensors[name] = torch.full_like(tensors[name], value)
+    sizes = {"channels": 4, "pairs": 1}
+    with pytest.raises(ValueError, match=rf"large\.safetensors: {name} has values that float16 cannot hold"):
+        save_network(
+            tmp_path / "large.safetensors", tensors, name="large", architecture="symmetric-autoencoder", **sizes
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("load", [restore.load, upscale.load])
+@pytest.mark.parametrize(
+    ("device", "sentence"), [("gpu", "'gpu' is none that torch knows"), ("cuda:99", r"cuda:99: torch sees \d+ CUDA")]
+)
+def test_a_device_that_is_not_there_is_refused_with_what_to_do(load, device, sentence):
+    with pytest.raises(ValueError, match=f"{sentence}.*use cpu"):
+        load(device=device)
 
 
 @pytest.mark.parametrize("fact", ["licence", "data", "scores"])
