@@ -115,10 +115,14 @@ def test_another_file_is_not_a_qt_resource():
         list(read_qt_resource(b"RIFF" + bytes(40)))
 
 
-def write_package(folder, names):
-    notice = folder / "usr/share/doc/lomiri-wallpapers-16.04/copyright"
+def write_notice(folder, package):
+    notice = folder / "usr/share/doc" / package / "copyright"
     notice.parent.mkdir(parents=True)
     notice.write_text(NOTICE)
+
+
+def write_package(folder, names):
+    write_notice(folder, "lomiri-wallpapers-16.04")
     backgrounds = folder / "usr/share/backgrounds"
     backgrounds.mkdir(parents=True)
     for name in names:
@@ -126,9 +130,7 @@ def write_package(folder, names):
 
 
 def write_gcompris(folder, paths):
-    notice = folder / "usr/share/doc/gcompris-qt-data/copyright"
-    notice.parent.mkdir(parents=True)
-    notice.write_text(NOTICE)
+    write_notice(folder, "gcompris-qt-data")
     resources = folder / "usr/share/gcompris-qt/rcc"
     resources.mkdir(parents=True)
     photo = io.BytesIO()
