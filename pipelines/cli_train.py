@@ -82,13 +82,13 @@ def train_restorer(run: Path, network: str, start: str | None, **options: Any) -
 @_shared_options
 @click.option("--network", type=click.Choice(["sr4-small", "sr4-large"]), default="sr4-small", show_default=True)
 @click.option(
+    "--restored-share", type=click.FloatRange(0, 1), help="Share of the batches that the restorer cleans first.  [0.25]"
+)
+@click.option(
     "--gan-images", type=click.IntRange(min=0), help="How many of --images, at the end, are adversarial.  [0]"
 )
 @click.option("--gan-rate", type=POSITIVE, help="Adam's highest learning rate for the generator in that stage.")
 @click.option("--discriminator-rate", type=POSITIVE, help="Adam's constant one for the discriminator.")
-@click.option(
-    "--restored-share", type=click.FloatRange(0, 1), help="Of the batches that the restorer cleans first.  [0.25]"
-)
 @click.option("--error-weight", type=NOT_NEGATIVE, help="Of the mean absolute error in it.")
 @click.option("--gan-weight", type=NOT_NEGATIVE, help="Of the discriminator in it.")
 @click.option("--perceptual-weight", type=NOT_NEGATIVE, help="Of SqueezeNet's features in it; 0 does without them.")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from hqdata.precision import Precision, computing_in, resolve_precision
+from hqdata.precision import Precision, check_device, computing_in, resolve_precision
 
 __all__ = ["DeviceChoice", "Machine", "choose_machine"]
 
@@ -35,8 +35,7 @@ def choose_machine(device: DeviceChoice = "auto", precision: Precision | Literal
     Raises:
         ValueError: when "cuda" is asked for and torch sees no such device, or bfloat16 where it cannot be computed.
     """
-    has_cuda = torch.cuda.is_available()
-    if device == "cuda" and not has_cuda:
-        raise ValueError("device cuda: torch sees no CUDA device; use auto or cpu, or install torch with CUDA")
-    chosen = "cuda" if has_cuda and device != "cpu" else "cpu"
+    if device == "cuda":
+        check_device(device)
+    chosen = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
     return Machine(device=chosen, precision=resolve_precision(precision, chosen))

@@ -33,7 +33,7 @@ PICKLED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
 }
-"""All that the file may call: what numpy's arrays are rebuilt with."""
+"""All that the file may call: what numpy's arrays are rebuilt with, under the names that numpy 1 had for it."""
 
 FIRST = "conv1"
 STAGES = ((2, 3), (4, 5), (6,), (7,), (8,), (9,))

@@ -1,5 +1,4 @@
-"""The adversarial stage's two judges of the generator: the discriminator, which learns beside it, and a
-recogniser of things."""
+"""The adversarial stage's two judges of the generator: a discriminator that learns beside it, and a fixed network."""
 
 from __future__ import annotations
 
