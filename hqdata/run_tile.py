@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from hqdata.lattice import Axis, Span, counted_from
 from hqdata.precision import Precision, computing_in
 from hqdata.record import Refused
 from hqdata.true_colour import COLOUR_REACH, keep_mean_colours, to_grey
@@ -32,13 +34,13 @@ def margin_of(network: Network) -> int:
 
 
 class TileRunner:
-    """Runs a network on windows of one size; once a window was too large for the memory, in smaller pieces.
+    """Runs a network on windows; once one was too large for the memory, in smaller pieces.
 
     Input and output are in host memory, only one window or piece at a time is on the device.
 
     Args:
         network: a trained network.
-        tile: side of a window's core in input pixels, a multiple of the network's stride.
+        tile: longest side of a window's core in input pixels, a multiple of the network's stride.
     """
 
     def __init__(self, network: Network, tile: int) -> None:
@@ -48,11 +50,15 @@ class TileRunner:
         self._piece = tile
 
     @torch.inference_mode()
-    def core(self, window: Float32[Tensor, "1 3 w w"], *, grey: bool) -> Float32[Tensor, "1 3 t t"]:
-        """Return what becomes of the window without its margin.
+    def core(
+        self, window: Float32[Tensor, "1 3 h w"], rows: Span, columns: Span, *, grey: bool
+    ) -> Float32[Tensor, "1 3 k l"]:
+        """Return what becomes of a part of the window.
 
         Args:
-            window: the tile and `margin` pixels on each side of it.
+            window: that part and, on each side, the margin or all that the picture has.
+            rows: of the part, counted from the window's first; columns likewise.
+            columns: of the part.
             grey: make the result grey, as the whole picture is.
 
         Raises:
@@ -61,7 +67,7 @@ class TileRunner:
         """
         while True:
             try:
-                return self._in_pieces(window, grey)
+                return self._in_pieces(window, rows, columns, grey)
             except (MemoryError, RuntimeError) as error:
                 smaller = self._smaller_piece()
                 if not _says_out_of_memory(error) or smaller is None:
@@ -75,30 +81,39 @@ class TileRunner:
         half = self._piece // 2 // self._network.stride * self._network.stride
         return half if half >= SMALLEST_PIECE else None
 
-    def _in_pieces(self, window: Float32[Tensor, "1 3 w w"], grey: bool) -> Float32[Tensor, "1 3 t t"]:
+    def _in_pieces(self, window: Float32[Tensor, "1 3 h w"], rows: Span, columns: Span, grey: bool) -> Tensor:
         if self._piece == self._tile:
-            return self._run(window, grey)
-        scale, reached = self._network.scale, self._piece + 2 * self.margin
-        result = torch.empty((1, 3, self._tile * scale, self._tile * scale))
-        starts = [min(start, self._tile - self._piece) for start in range(0, self._tile, self._piece)]
-        for top in starts:
-            for left in starts:
-                piece = self._run(window[:, :, top : top + reached, left : left + reached], grey)
-                rows, columns = (slice(start * scale, (start + self._piece) * scale) for start in (top, left))
-                result[:, :, rows, columns] = piece
+            return self._run(window, rows, columns, grey)
+        scale = self._network.scale
+        result = torch.empty((1, 3, (rows[1] - rows[0]) * scale, (columns[1] - columns[0]) * scale))
+        for top, high in self._pieces(window.shape[2], rows):
+            for left, wide in self._pieces(window.shape[3], columns):
+                part = window[:, :, slice(*high), slice(*wide)]
+                piece = self._run(part, counted_from(high, top), counted_from(wide, left), grey)
+                place = (_times(counted_from(rows, top), scale), _times(counted_from(columns, left), scale))
+                result[:, :, slice(*place[0]), slice(*place[1])] = piece
         return result
 
-    def _run(self, window: Float32[Tensor, "1 3 w w"], grey: bool) -> Float32[Tensor, "1 3 t t"]:
+    def _pieces(self, length: int, part: Span) -> Iterator[tuple[Span, Span]]:
+        """Yield (piece of the part, window that it is computed from) along one axis of a window."""
+        axis = Axis(length, self._piece, self.margin, part[0])
+        for number in axis.tiles(*part):
+            start, stop = axis.core(number)
+            yield (max(start, part[0]), min(stop, part[1])), axis.window(number)
+
+    def _run(self, window: Float32[Tensor, "1 3 h w"], rows: Span, columns: Span, grey: bool) -> Tensor:
         network = self._network
-        core = self._forward(window, network.precision, grey)
+        core = self._forward(window, rows, columns, network.precision, grey)
         if network.precision != "float32" and not torch.isfinite(core).all():
             logger.info("%s: NaN or infinity in %s, running the tile in float32", network.name, network.precision)
-            core = self._forward(window, "float32", grey)
+            core = self._forward(window, rows, columns, "float32", grey)
         if not torch.isfinite(core).all():
             raise Refused(network.name, "the network gave NaN or infinity; the picture or the weights are damaged")
         return core
 
-    def _forward(self, window: Float32[Tensor, "1 3 w w"], precision: Precision, grey: bool) -> Tensor:
+    def _forward(
+        self, window: Float32[Tensor, "1 3 h w"], rows: Span, columns: Span, precision: Precision, grey: bool
+    ) -> Tensor:
         network = self._network
         given = window.to(network.device).contiguous(memory_format=torch.channels_last)
         with computing_in(precision, network.device):
@@ -106,9 +121,12 @@ class TileRunner:
         if network.scale > 1:
             with computing_in("float32", network.device):
                 output = keep_mean_colours(output, given)
-        margin = self.margin * network.scale
-        core = output[:, :, margin:-margin, margin:-margin] if margin else output
+        core = output[:, :, slice(*_times(rows, network.scale)), slice(*_times(columns, network.scale))]
         return (to_grey(core) if grey else core).to("cpu").contiguous()
+
+
+def _times(span: Span, scale: int) -> Span:
+    return span[0] * scale, span[1] * scale
 
 
 def _says_out_of_memory(error: BaseException) -> bool:

@@ -1,10 +1,11 @@
 """Networks on pictures of any size, piece by piece: only the tiles that are asked for, always the same ones.
 
-A convolution may give slightly different bits for different input shapes. So every tile has the same shape and its
-place on a fixed lattice, whatever region is asked for: a region and the whole picture then agree bit for bit. Each
-tile is read with a margin of at least the network's reach, which is dropped, so there are no seams; beyond its edges
-the picture continues as its mirror image (the edge pixel is not repeated). What happens to one tile, with its colours
-and when memory runs out: `hqdata.run_tile`.
+A convolution may give slightly different bits for different input shapes. So all tiles of a picture are computed from
+windows of one shape and have their places on a fixed lattice (`hqdata.lattice`), whatever region is asked for: a region
+and the whole picture then agree bit for bit. A window holds a margin of at least the network's reach around its tile,
+which is dropped, so there are no seams. At the picture's edges the window ends too, so the network pads there as it
+would the whole picture, and as it did when it learned. What happens to one window, with its colours and when memory
+runs out: `hqdata.run_tile`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from hqdata.lattice import Axis, Span, counted_from
 from hqdata.run_tile import TileRunner, margin_of
 from hqdata.true_colour import is_grey
 from hqdata.weights import Network
@@ -84,9 +86,11 @@ class TiledPicture:
             )
         self.source: Pixels = _Array(source) if isinstance(source, Tensor) else source
         self._network = network
-        self._anchor = anchor
-        self._tile = tile
         self._runner = TileRunner(network, tile)
+        self._rows, self._columns = (
+            _axis(network, length, tile, start)
+            for length, start in zip(self.source.size, reversed(anchor), strict=True)
+        )
         self._grey: bool | None = None
         self._tiles: dict[tuple[int, int], Float32[Tensor, "1 3 s s"]] = {}
 
@@ -134,22 +138,31 @@ class TiledPicture:
         _check_box(box, self.size)
         left, top, right, bottom = box
         result = torch.empty((1, 3, bottom - top, right - left))
-        side = self._tile * self._network.scale
-        origin_x, origin_y = (place * self._network.scale for place in self._anchor)
-        for row in range((top - origin_y) // side, (bottom - 1 - origin_y) // side + 1):
-            rows, tile_rows = _overlap(top, bottom, origin_y + row * side, side)
-            for column in range((left - origin_x) // side, (right - 1 - origin_x) // side + 1):
-                columns, tile_columns = _overlap(left, right, origin_x + column * side, side)
-                result[:, :, rows, columns] = self._computed(row, column)[:, :, tile_rows, tile_columns]
+        for row in self._rows.tiles(*self._source_span(top, bottom)):
+            rows, core_rows = self._overlap((top, bottom), self._rows.core(row))
+            for column in self._columns.tiles(*self._source_span(left, right)):
+                columns, core_columns = self._overlap((left, right), self._columns.core(column))
+                result[:, :, rows, columns] = self._computed(row, column)[:, :, core_rows, core_columns]
         return result
 
-    def _computed(self, row: int, column: int) -> Float32[Tensor, "1 3 s s"]:
-        """Return the tile's output without its margin."""
+    def _source_span(self, start: int, stop: int) -> Span:
+        """Return which of the source's pixels along an axis hold the result's pixels `start..stop`."""
+        return start // self._network.scale, -(-stop // self._network.scale)
+
+    def _overlap(self, wanted: Span, core: Span) -> tuple[slice, slice]:
+        """Return the part of the result's span that a tile covers, counted from its own start and from the tile's."""
+        start, stop = (side * self._network.scale for side in core)
+        first, last = max(wanted[0], start), min(wanted[1], stop)
+        return slice(first - wanted[0], last - wanted[0]), slice(first - start, last - start)
+
+    def _computed(self, row: int, column: int) -> Float32[Tensor, "1 3 k l"]:
+        """Return what becomes of one tile."""
         if (row, column) not in self._tiles:
-            left, top = self._anchor[0] + column * self._tile, self._anchor[1] + row * self._tile
-            margin, reached = self._runner.margin, self._tile + self._runner.margin
-            window = _mirrored(self.source, (left - margin, top - margin, left + reached, top + reached))
-            self._tiles[row, column] = self._runner.core(window, grey=self.is_grey)
+            rows, columns = self._rows.window(row), self._columns.window(column)
+            window = _continued(self.source, (columns[0], rows[0], columns[1], rows[1]))
+            core_rows = counted_from(rows, self._rows.core(row))
+            core_columns = counted_from(columns, self._columns.core(column))
+            self._tiles[row, column] = self._runner.core(window, core_rows, core_columns, grey=self.is_grey)
         return self._tiles[row, column]
 
 
@@ -189,18 +202,21 @@ def align_down(corner: tuple[int, int], stride: int) -> tuple[int, int]:
     return corner[0] - corner[0] % stride, corner[1] - corner[1] % stride
 
 
-def fit_tile(width: int, height: int, network: Network) -> int:
-    """Return the tile side with which a region of this size costs the network least, when a tile begins at its corner.
+def fit_tile(box: Box, size: tuple[int, int], network: Network) -> int:
+    """Return the tile side with which a region costs the network least, when a tile begins at its corner.
 
     Args:
-        width: of the region in the network's input pixels.
-        height: likewise.
+        box: the region in the network's input pixels; its corner lies on the network's stride.
+        size: (height, width) of the picture.
         network: its reach decides what margin each tile carries.
     """
-    margin = margin_of(network)
 
     def cost(side: int) -> int:
-        return -(-width // side) * -(-height // side) * (side + 2 * margin) ** 2
+        pixels = 1
+        for length, start, stop in ((size[0], box[1], box[3]), (size[1], box[0], box[2])):
+            axis = _axis(network, length, side, start)
+            pixels *= axis.window_length * len(axis.tiles(start, stop))
+        return pixels
 
     return min(TILES, key=cost)
 
@@ -231,19 +247,23 @@ def _lattices(box: Box, size: tuple[int, int], networks: Sequence[Network]) -> l
     scales = [1]
     for network in networks:
         scales.append(scales[-1] * network.scale)
-    left, top, right, bottom = (side * scales[-1] for side in box)
+    columns, rows = ((start * scales[-1], stop * scales[-1]) for start, stop in (box[::2], box[1::2]))
     lattices = []
     for network, scale in zip(reversed(networks), reversed(scales[:-1]), strict=True):
-        left, top = left // network.scale, top // network.scale
-        right, bottom = -(-right // network.scale), -(-bottom // network.scale)
-        anchor = align_down((left, top), network.stride)
-        tile = fit_tile(right - anchor[0], bottom - anchor[1], network)
+        size_here = size[0] * scale, size[1] * scale
+        rows, columns = ((start // network.scale, -(-stop // network.scale)) for start, stop in (rows, columns))
+        anchor = align_down((columns[0], rows[0]), network.stride)
+        tile = fit_tile((*anchor, columns[1], rows[1]), size_here, network)
         lattices.append((anchor, tile))
-        margin = margin_of(network)
-        right = min(anchor[0] - (anchor[0] - right) // tile * tile + margin, size[1] * scale)
-        bottom = min(anchor[1] - (anchor[1] - bottom) // tile * tile + margin, size[0] * scale)
-        left, top = max(anchor[0] - margin, 0), max(anchor[1] - margin, 0)
+        rows = _read(network, size_here[0], tile, anchor[1], rows)
+        columns = _read(network, size_here[1], tile, anchor[0], columns)
     return lattices[::-1]
+
+
+def _read(network: Network, length: int, tile: int, anchor: int, span: Span) -> Span:
+    """Return which of a picture's pixels along one axis the network reads for those of `span`."""
+    start, stop = _axis(network, length, tile, anchor).read(*span)
+    return start, min(stop, length)
 
 
 class _Array:
@@ -269,32 +289,32 @@ class _Array:
         return self._image[:, :, top:bottom, left:right]
 
 
-def _mirrored(source: Pixels, window: Box) -> Float32[Tensor, "1 3 h w"]:
-    """Return the pixels of `window`, which may leave the picture on any side and by any amount."""
+def _axis(network: Network, length: int, tile: int, anchor: int) -> Axis:
+    """Return one axis of a picture as the network sees it: in whole steps of its stride."""
+    steps = -(-length // network.stride)
+    return Axis(steps * network.stride, tile, margin_of(network), anchor)
+
+
+def _continued(source: Pixels, window: Box) -> Float32[Tensor, "1 3 h w"]:
+    """Return the pixels of `window`, which may leave the picture to the right and below: there is its mirror image."""
     left, top, right, bottom = window
     height, width = source.size
+    if bottom <= height and right <= width:
+        return source.output_region(window)
     rows, columns = _folded(top, bottom, height), _folded(left, right, width)
     first_row, first_column = int(rows.min()), int(columns.min())
     inside = source.output_region((first_column, first_row, int(columns.max()) + 1, int(rows.max()) + 1))
-    if top >= 0 and left >= 0 and bottom <= height and right <= width:
-        return inside
     return inside[:, :, rows - first_row][:, :, :, columns - first_column]
 
 
 def _folded(start: int, stop: int, length: int) -> Int64[Tensor, " n"]:
     """Return where positions start..stop-1 of the endlessly mirrored axis lie in 0..length-1.
 
-    For length 3: ... 2 1 0 1 2 1 0 1 2 ...
+    For length 3: 0 1 2 1 0 1 2 ...
     """
     period = max(1, 2 * (length - 1))
     position = torch.arange(start, stop) % period
     return torch.where(position < length, position, period - position)
-
-
-def _overlap(start: int, stop: int, tile_start: int, side: int) -> tuple[slice, slice]:
-    """Return the part of start..stop that a tile covers, counted from `start` and from the tile's own start."""
-    first, last = max(start, tile_start), min(stop, tile_start + side)
-    return slice(first - start, last - start), slice(first - tile_start, last - tile_start)
 
 
 def _check_box(box: Box, size: tuple[int, int]) -> None:

@@ -32,7 +32,7 @@ __all__ = [
     "weights_in_use",
 ]
 
-STAGE_VERSIONS = {"find": 1, "score": 2, "pack": 1}
+STAGE_VERSIONS = {"find": 1, "score": 3, "pack": 1}
 """Raised when a stage's output changes for the same input, so that the ledger redoes exactly what is stale."""
 
 

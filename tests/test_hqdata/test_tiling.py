@@ -1,5 +1,7 @@
 """Tiles are invisible: a region equals the whole, whatever was asked for first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,6 @@ from torch import nn
 
 from hqdata.record import Refused
 from hqdata.restore.model import SymmetricAutoencoder
-from hqdata.run_tile import margin_of
 from hqdata.tiling import TILES, Network, TiledPicture, align_down, chain_for, fit_tile
 from hqdata.true_colour import keep_mean_colours
 from hqdata.upscale.model import UpscaleGenerator
@@ -49,31 +50,48 @@ def picture(height, width, seed=1):
     return torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def mirrored_reference(image, network, pad=64):
-    """The network on one large mirrored picture, without tiles."""
-    wide = np.pad(
-        image.numpy(), ((0, 0), (0, 0), (pad, pad + image.shape[2] % 2), (pad, pad + image.shape[3] % 2)), "reflect"
-    )
+def one_pass(image, network):
+    """The network on the whole picture at once, continued to its stride by the mirror image."""
+    height, width = image.shape[2:]
+    rim = ((0, 0), (0, 0), (0, -height % network.stride), (0, -width % network.stride))
+    given = torch.from_numpy(np.pad(image.numpy(), rim, "reflect"))
     with torch.inference_mode():
-        output = network.module(torch.from_numpy(wide))
+        output = network.module(given)
         if network.scale > 1:
-            output = keep_mean_colours(output, torch.from_numpy(wide))
-    start, height, width = pad * network.scale, image.shape[2] * network.scale, image.shape[3] * network.scale
-    return output[:, :, start : start + height, start : start + width]
+            output = keep_mean_colours(output, given)
+    return output[:, :, : height * network.scale, : width * network.scale]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 2), (7, 113), (16, 16), (33, 50)])
-def test_tiles_equal_the_network_on_the_mirrored_picture(restorer, size):
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 2), (7, 113), (16, 16), (33, 50), (61, 40)])
+def test_tiles_equal_the_network_on_the_whole_picture(restorer, size):
     image = picture(*size)
     tiled = TiledPicture(image, restorer, tile=TILE).whole()
-    torch.testing.assert_close(tiled, mirrored_reference(image, restorer), atol=1e-5, rtol=0)
+    torch.testing.assert_close(tiled, one_pass(image, restorer), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 3), (17, 40)])
-def test_enlarged_tiles_equal_the_network_on_the_mirrored_picture(generator, size):
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (17, 40), (70, 90)])
+def test_enlarged_tiles_equal_the_network_on_the_whole_picture(generator, size):
     image = picture(*size)
     tiled = TiledPicture(image, generator, tile=TILE).whole()
-    torch.testing.assert_close(tiled, mirrored_reference(image, generator), atol=1e-5, rtol=0)
+    torch.testing.assert_close(tiled, one_pass(image, generator), atol=1e-5, rtol=0)
+
+
+def test_a_picture_that_fits_into_one_window_is_computed_once_as_it_is(restorer):
+    sizes = []
+    network = replace(restorer, module=nn.Identity(), reach=10)
+    network.module.register_forward_pre_hook(lambda _, given: sizes.append(tuple(given[0].shape[2:])))
+    tiled = TiledPicture(picture(TILE + 20, 7), network, tile=TILE)
+    tiled.whole()
+    assert sizes == [(TILE + 20, 8)]
+    assert tiled.tiles_computed == 1
+
+
+def test_windows_are_of_one_shape_and_inside_the_picture(restorer):
+    sizes = []
+    network = replace(restorer, module=nn.Identity(), reach=10)
+    network.module.register_forward_pre_hook(lambda _, given: sizes.append(tuple(given[0].shape[2:])))
+    TiledPicture(picture(100, 61), network, tile=TILE, anchor=(30, 10)).whole()
+    assert set(sizes) == {(TILE + 20, TILE + 20)}
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -108,7 +126,7 @@ def test_a_tile_that_begins_on_the_last_pixel_is_not_turned_round():
 
 def test_pixels_on_both_sides_of_a_tile_are_equally_right(restorer):
     image = picture(64, 64)
-    error = (TiledPicture(image, restorer, tile=TILE).whole() - mirrored_reference(image, restorer)).abs()
+    error = (TiledPicture(image, restorer, tile=TILE).whole() - one_pass(image, restorer)).abs()
     assert error[:, :, :, TILE - 1 : TILE + 1].max() <= error.max() <= 1e-5
 
 
@@ -158,19 +176,27 @@ def test_a_chain_for_a_box_outside_the_picture_is_refused(restorer):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (100, 90), (256, 256), (257, 256), (1000, 700), (5000, 20)])
-def test_no_other_tile_side_costs_less(generator, width, height):
-    def pixels(side):
-        return -(-width // side) * -(-height // side) * (side + 2 * margin_of(generator)) ** 2
+@pytest.mark.parametrize("left", [0, 500])
+def test_no_other_tile_side_costs_less(generator, width, height, left):
+    sizes = []
+    network = replace(generator, module=nn.Identity(), scale=1)
+    network.module.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[2] * given[0].shape[3]))
+    image, box = torch.zeros((1, 3, 900, 6000)), (left, 30, left + width, 30 + height)
 
-    assert pixels(fit_tile(width, height, generator)) == min(pixels(side) for side in TILES)
+    def pixels(side):
+        sizes.clear()
+        TiledPicture(image, network, anchor=box[:2], tile=side).region(box)
+        return sum(sizes)
+
+    assert pixels(fit_tile(box, (900, 6000), network)) == min(pixels(side) for side in TILES)
 
 
 def test_asking_twice_computes_once(restorer):
     tiled = TiledPicture(picture(30, 30), restorer, tile=TILE)
     first = tiled.whole()
-    assert tiled.tiles_computed == 4
+    computed = tiled.tiles_computed
     assert torch.equal(tiled.whole(), first)
-    assert tiled.tiles_computed == 4
+    assert tiled.tiles_computed == computed
 
 
 def test_the_source_is_left_as_it_was(restorer):
