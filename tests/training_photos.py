@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hqdata.training.perceptual import FIRST, PerceptualLoss
+from hqdata.training.perceptual import LAYERS, PerceptualLoss
 
 
 def write_patterns(folder: Path, count: int = 2) -> Path:
@@ -20,19 +20,15 @@ def write_patterns(folder: Path, count: int = 2) -> Path:
 
 
 def random_features(seed: int = 0) -> tuple[PerceptualLoss, str]:
-    """A SqueezeNet of random weights with two channels where it has 16 to 64."""
+    """A VGG16 of random weights, with one to eight channels where it has 64 to 512."""
     torch.manual_seed(seed)
-    weights = {}
-
-    def add(name: str, wide: int, narrow: int, side: int) -> None:
-        weights[f"{name}.weight"] = torch.randn(wide, narrow, side, side) / (side * narrow**0.5)
-        weights[f"{name}.bias"] = torch.zeros(wide)
-
-    add(FIRST, 4, 3, 3)
-    for number in range(2, 10):
-        add(f"fire{number}.squeeze1x1", 2, 4, 1)
-        add(f"fire{number}.expand1x1", 2, 2, 1)
-        add(f"fire{number}.expand3x3", 2, 2, 3)
+    weights, narrow = {}, 3
+    for block, layers in LAYERS.items():
+        for layer in range(1, layers + 1):
+            wide = 2 ** (block - 1)
+            weights[f"conv{block}_{layer}.weight"] = torch.randn(wide, narrow, 3, 3) / (3 * narrow**0.5)
+            weights[f"conv{block}_{layer}.bias"] = torch.zeros(wide)
+            narrow = wide
     return PerceptualLoss(weights), f"random {seed}"
 
 

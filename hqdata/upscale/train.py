@@ -75,7 +75,7 @@ class Settings:
     reduced without harm, by the filter that published scores rest on."""
     rate: float = 1.2e-3
     """Adam's highest learning rate before the adversarial stage."""
-    gan_rate: float = 3e-4
+    gan_rate: float = 4e-4
     """Adam's highest learning rate for the generator in the adversarial stage."""
     discriminator_rate: float = 4e-4
     """Adam's constant one for the discriminator, higher than the generator's so that it does not fall behind."""
@@ -83,8 +83,8 @@ class Settings:
     """Of the mean absolute error in [-1, 1], in the adversarial stage."""
     gan_weight: float = 0.001
     """Of the relativistic loss, about log 2; more than a little makes results worse in thousands of patches."""
-    perceptual_weight: float = 0.01
-    """Of the perceptual loss, some 3 in the beginning; 0 trains without it."""
+    perceptual_weight: float = 0.03
+    """Of the perceptual loss, some 2 in the beginning; 0 trains without it."""
     seed: int = 0
 
     def __post_init__(self) -> None:

