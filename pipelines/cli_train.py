@@ -92,6 +92,7 @@ def train_restorer(run: Path, network: str, start: str | None, **options: Any) -
 @click.option("--error-weight", type=NOT_NEGATIVE, help="Of the mean absolute error in it.")
 @click.option("--gan-weight", type=NOT_NEGATIVE, help="Of the discriminator in it.")
 @click.option("--perceptual-weight", type=NOT_NEGATIVE, help="Of VGG16's features in it; 0 does without them.")
+@click.option("--grid-weight", type=NOT_NEGATIVE, help="Of the error that repeats from pixel to pixel in it.")
 @click.option(
     "--perceptual",
     default="package",
@@ -111,7 +112,7 @@ def train_upscaler(run: Path, network: str, start: str | None, restorer: str, pe
     machine = _machine(options)
     shared = _given(options, "images", "batch", "patch", "rate", "seed", "restored_share")
     stage = _given(options, "gan_images", "gan_rate", "discriminator_rate")
-    weights = _given(options, "error_weight", "gan_weight", "perceptual_weight")
+    weights = _given(options, "error_weight", "gan_weight", "perceptual_weight", "grid_weight")
     settings = Settings(**shared, **stage, **weights)
     needs_features = settings.gan_images and settings.perceptual_weight
     features = load_perceptual(perceptual, device=machine.device) if needs_features else None

@@ -31,6 +31,7 @@ from hqdata.training.schedule import cosine_rate
 from hqdata.training.weights import begin_from, prepare_torch, write_network
 from hqdata.upscale.adversary import Adversary, descend
 from hqdata.upscale.apply import DEFAULT
+from hqdata.upscale.losses import grid_loss
 from hqdata.upscale.model import UpscaleGenerator
 from hqdata.weights import Network
 
@@ -85,6 +86,8 @@ class Settings:
     """Of the relativistic loss, about log 2; more than a little makes results worse in thousands of patches."""
     perceptual_weight: float = 0.03
     """Of the perceptual loss, some 2 in the beginning; 0 trains without it."""
+    grid_weight: float = 1.0
+    """Of the error that repeats from input pixel to input pixel, in the adversarial stage."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -236,7 +239,9 @@ class _Training:
         error = functional.l1_loss(generated, target)
         seen, wanted = _moved(generated, target, np.random.default_rng([settings.seed, images, 1]))
         terms = self.adversary.judge(generated=seen, target=wanted)
-        loss = settings.error_weight * error + self._gan_weight(shown) * terms["gan"]
+        terms["grid"] = grid_loss(generated=generated, target=target, scale=UpscaleGenerator.scale)
+        loss = settings.error_weight * error + settings.grid_weight * terms["grid"]
+        loss = loss + self._gan_weight(shown) * terms["gan"]
         if "perceptual" in terms:
             loss = loss + settings.perceptual_weight * terms["perceptual"]
         descend(self.adam, loss, rate)

@@ -10,7 +10,7 @@ from hqdata import restore, upscale
 from hqdata.pixels import to_image, to_tensor
 from hqdata.restore.degrade import jpeg, shrink
 from hqdata.tiling import TiledPicture
-from hqdata.upscale.losses import discriminator_loss, generator_loss
+from hqdata.upscale.losses import discriminator_loss, generator_loss, grid_loss
 from hqdata.upscale.model import PatchDiscriminator, UpscaleGenerator
 
 
@@ -125,3 +125,36 @@ def test_undecided_players_pay_log_two():
     even = torch.zeros((2, 1, 2, 2))
     assert float(discriminator_loss(reference=even, generated=even)) == pytest.approx(np.log(2))
     assert float(generator_loss(reference=even, generated=even)) == pytest.approx(np.log(2))
+
+
+def weave(height, width, scale=4):
+    """A pattern of mean 0 that repeats every `scale` pixels."""
+    tile = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(scale // 2, scale // 2)
+    return tile.repeat(height // scale, width // scale).expand(2, 3, height, width)
+
+
+def test_an_error_that_repeats_from_pixel_to_pixel_counts_in_full():
+    target = random_picture(2, 96, 80)
+    found = grid_loss(generated=target + 0.1 * weave(96, 80), target=target, scale=4)
+    assert float(found) == pytest.approx(0.1, abs=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.25])
+def test_equal_pictures_and_a_change_of_colour_have_no_grid(shift):
+    target = random_picture(2, 96, 96)
+    assert float(grid_loss(generated=target + shift, target=target, scale=4)) == pytest.approx(0, abs=1e-7)
+
+
+def test_noise_counts_as_little_as_its_mean_over_the_window():
+    target, noise = random_picture(2, 96, 96), torch.randn((2, 3, 96, 96), generator=torch.Generator().manual_seed(1))
+    found = float(grid_loss(generated=target + 0.1 * noise, target=target, scale=4))
+    assert 0 < found < 0.1 / 8
+
+
+def test_the_grid_of_a_patch_smaller_than_the_window_is_seen():
+    target = random_picture(2, 32, 32)
+    assert float(grid_loss(generated=target + 0.1 * weave(32, 32), target=target, scale=4)) > 0.09
+
+
+def random_picture(count, height, width):
+    return torch.rand((count, 3, height, width), generator=torch.Generator().manual_seed(0)) * 2 - 1
