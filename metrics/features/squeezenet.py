@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from metrics.features.interface import MissingWeights
@@ -43,12 +44,6 @@ PREPARATION = Preparation(
     mean=(MEAN_LEVELS[0] / 255, MEAN_LEVELS[1] / 255, MEAN_LEVELS[2] / 255),
     std=(1 / 255, 1 / 255, 1 / 255),
 )
-PICKLED = {
-    ("numpy", "dtype"): np.dtype,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-}
-"""All that the file may call: what numpy's arrays are rebuilt with, under the names that numpy 1 had for it."""
 
 
 def load(
@@ -105,10 +100,31 @@ def _for_rgb(weights: Weights) -> Weights:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads pickled numpy arrays in plain containers and nothing else."""
+    """Reads pickled float32 arrays in plain containers and nothing else.
+
+    numpy 1's ways to rebuild an array, which the file names, are replaced: called with what a hostile file says, they
+    make arrays of pointers to anywhere.
+    """
 
     def find_class(self, module: str, name: str, /) -> Any:
+        stand_ins = {
+            ("numpy", "dtype"): _float32,
+            ("numpy", "ndarray"): "ndarray",
+            ("numpy.core.multiarray", "_reconstruct"): _empty,
+        }
         try:
-            return PICKLED[module, name]
+            return stand_ins[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"{module}.{name} is not part of an array") from None
+
+
+def _float32(code: object, align: object, copy: object) -> np.dtype:
+    """Return numpy's own float32, which no file can change."""
+    if code != "f4":
+        raise pickle.UnpicklingError(f"numbers are {code!r:.20}, not float32")
+    return np.dtype("<f4")
+
+
+def _empty(kind: object, shape: object, code: object) -> Float32[np.ndarray, " 0"]:
+    """Return the array that the file goes on to fill; numpy checks that bytes and shape agree."""
+    return np.empty(0, np.float32)
