@@ -55,7 +55,7 @@ def perceptual_distance(
 
     Raises:
         TypeError: when a picture is not uint8.
-        ValueError: when the shapes differ.
+        ValueError: when the shapes differ, or the pictures are too small for the extractor.
     """
     if images.shape != reference.shape:
         raise ValueError(f"images and reference must have the same shape, got {images.shape} and {reference.shape}")

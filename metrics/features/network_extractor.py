@@ -99,15 +99,16 @@ class NetworkExtractor:
 
         Raises:
             TypeError: when the images are not uint8, or the network has no stages.
-            ValueError: when they have another shape than (n, 3, h, w).
+            ValueError: when they have another shape than (n, 3, h, w), or are too small for the network.
         """
         stages: Callable[[Tensor], list[Tensor]] | None = getattr(self.module, "stages", None)
         if stages is None:
             raise TypeError(f"{self.name} has no stages to compare place by place; use squeezenet1.1")
         pictures = checked_images("images", images).to(self.device)
         with torch.no_grad(), _exact_float32(self.device):
-            parts = [stages(self.preparation.normalised(picture.float()[None])) for picture in pictures]
-        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
+            prepared = (self.preparation.normalised(picture.float()[None]) for picture in pictures)
+            parts = [stages(picture.to(self.running.dtype)) for picture in prepared]
+        return [torch.cat(maps).float() for maps in zip(*parts, strict=True)]
 
     def _batches(self, pictures: UInt8[Tensor, "n 3 h w"]) -> Iterator[Float32[Tensor, "b 3 s s"]]:
         """Yield prepared batches; a compiled network gets full ones alone, so that it is compiled once."""

@@ -46,7 +46,8 @@ class SqueezeNet(nn.Module):
         """
         if min(pictures.shape[2:]) < SMALLEST:
             raise ValueError(
-                f"squeezenet1.1 needs pictures of at least {SMALLEST} pixels a side, got {tuple(pictures.shape[2:])}"
+                f"squeezenet1.1 needs pictures of at least {SMALLEST} pixels a side, got {tuple(pictures.shape[2:])};"
+                " give larger ones, or enlarge both pictures alike"
             )
         maps = functional.relu(self.conv1(pictures))
         kept = []

@@ -9,6 +9,7 @@ import torch
 from skimage import data
 
 from metrics.features import MissingWeights, WeightsError, squeezenet
+from metrics.features.network_extractor import Running
 from metrics.features.squeezenet_layers import SqueezeNet
 
 
@@ -48,6 +49,24 @@ def test_stages_are_those_that_are_compared(extractor):
         (2, 512, 1, 3),
         (2, 512, 1, 3),
     ]
+
+
+def test_stages_in_half_precision_are_those_in_full(extractor):
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 40, 50), dtype=np.uint8)
+    half = squeezenet.load(running=Running(device="cpu", precision="bfloat16"))
+    for ours, theirs in zip(half.stages(images), extractor.stages(images), strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).norm() < 0.05 * theirs.norm()
+
+
+@pytest.mark.parametrize("size", [(30, 40), (40, 30)])
+def test_pictures_too_small_for_the_last_stage_are_refused(extractor, size: tuple[int, int]):
+    with pytest.raises(ValueError, match=r"squeezenet1\.1 needs pictures of at least 31 pixels a side, got \(.*30"):
+        extractor.stages(np.zeros((1, 3, *size), dtype=np.uint8))
+
+
+def test_the_smallest_pictures_have_a_last_stage_of_one_place(extractor):
+    assert extractor.stages(np.zeros((1, 3, 31, 31), dtype=np.uint8))[-1].shape == (1, 512, 1, 1)
 
 
 def test_the_network_has_as_many_numbers_as_published():
