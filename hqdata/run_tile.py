@@ -40,7 +40,8 @@ class TileRunner:
 
     Args:
         network: a trained network.
-        tile: longest side of a window's core in input pixels, a multiple of the network's stride.
+        tile: side of a tile in input pixels, a multiple of the network's stride. The part that is wanted of a window is
+            larger only where the window is as long as the picture.
     """
 
     def __init__(self, network: Network, tile: int) -> None:
