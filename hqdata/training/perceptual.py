@@ -59,7 +59,7 @@ class PerceptualLoss(nn.Module):
     def forward(
         self, *, generated: Float32[Tensor, "n 3 h w"], target: Float32[Tensor, "n 3 h w"]
     ) -> Float32[Tensor, ""]:
-        """Return 0 for equal pictures, at most 4 a block; pictures in [-1, 1], h and w at least 8."""
+        """Return 0 for equal pictures, at most 2 a block; pictures in [-1, 1], h and w at least 8."""
         with torch.no_grad():
             wanted = self.features(target)
         squares = [
