@@ -30,7 +30,7 @@ class Everywhere(torch.nn.Module):
         return picture - picture.mean(dim=(2, 3), keepdim=True)
 
 
-def spandrel_with(model, *, channels=3, multiple=1, scale=1):
+def spandrel_with(model, *, channels=3, multiple=1, scale=1, minimum=0, square=False):
     """Return a module that knows one model, whatever the tensors."""
 
     def load(tensors):
@@ -41,7 +41,7 @@ def spandrel_with(model, *, channels=3, multiple=1, scale=1):
             scale=scale,
             input_channels=channels,
             output_channels=channels,
-            size_requirements=SimpleNamespace(multiple_of=multiple),
+            size_requirements=SimpleNamespace(multiple_of=multiple, minimum=minimum, square=square),
             model=model,
         )
 
@@ -67,6 +67,24 @@ def test_a_network_that_spandrel_knows_is_loaded_with_its_stride_and_reach(monke
     picture = torch.rand((1, 3, 20, 240), generator=torch.Generator().manual_seed(0))
     whole = restore.apply(picture, network)
     torch.testing.assert_close(whole[..., 8:-8, 8:-8], Smoothing()(picture)[..., 8:-8, 8:-8], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("minimum", "square", "side"), [(0, False, (5, 40)), (30, False, (32, 40)), (0, True, (40, 40))]
+)
+def test_a_network_gets_pictures_as_large_and_as_square_as_it_needs(monkeypatch, file, minimum, square, side):
+    sizes = []
+
+    class Counting(Smoothing):
+        def forward(self, picture):
+            sizes.append(tuple(picture.shape[2:]))
+            return super().forward(picture)
+
+    install(monkeypatch, spandrel_with(Counting(), multiple=4, minimum=minimum, square=square))
+    network = restore.load(file)
+    sizes.clear()
+    assert restore.apply(torch.zeros((1, 3, 5, 40)), network).shape == (1, 3, 5, 40)
+    assert sizes == [(max(8, side[0]), side[1])]
 
 
 def test_a_network_that_looks_everywhere_is_refused(monkeypatch, file):

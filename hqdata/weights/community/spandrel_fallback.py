@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = ["build_with_spandrel", "measured_reach"]
 
@@ -78,8 +79,17 @@ class _Described(nn.Module):
         super().__init__()
         self.model: nn.Module = model.model.eval()
         self.scale, self.colours = int(model.scale), int(model.input_channels)
-        self.stride = max(1, int(model.size_requirements.multiple_of or 1))
+        needs = model.size_requirements
+        self.stride = max(1, int(needs.multiple_of or 1))
+        self.smallest = -(-int(needs.minimum or 0) // self.stride) * self.stride
+        self.square = bool(needs.square)
         self.reach = measured_reach(self.model, scale=self.scale, stride=self.stride, colours=self.colours)
 
     def forward(self, picture: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n c k*h k*w"]:
-        return self.model(picture)
+        """Return the result; a picture smaller than the network takes, or not square, is continued by its edge."""
+        height, width = picture.shape[2:]
+        rows, columns = max(height, self.smallest), max(width, self.smallest)
+        if self.square:
+            rows = columns = max(rows, columns)
+        continued = functional.pad(picture, (0, columns - width, 0, rows - height), mode="replicate")
+        return self.model(continued)[:, :, : height * self.scale, : width * self.scale]
