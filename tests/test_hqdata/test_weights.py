@@ -30,11 +30,14 @@ def saved(path, *, channels=4, change=None):
     return path
 
 
-def test_both_networks_are_shipped():
-    assert shipped() == ["dejpeg-small", "sr4-small"]
+SHIPPED = ["dejpeg-small", "sr4-small", "sr4-small-gan"]
 
 
-@pytest.mark.parametrize("name", ["dejpeg-small", "sr4-small"])
+def test_these_networks_are_shipped():
+    assert shipped() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_have_licence_origin_and_their_own_checksum(name):
     facts = describe(name)
     assert facts["licence"]
@@ -43,14 +46,20 @@ def test_shipped_weights_have_licence_origin_and_their_own_checksum(name):
     assert facts["sha256"] == hashlib.sha256((FOLDER / f"{name}.safetensors").read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["dejpeg-small", "sr4-small"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_have_a_card(name):
     card = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
     assert describe(name)["sha256"] in card
 
 
-def test_both_files_together_stay_small():
-    assert sum(path.stat().st_size for path in FOLDER.glob("*.safetensors")) < 2_000_000
+def test_the_second_stage_can_be_blended_with_the_first():
+    first, second = (upscale.load(name).module.state_dict() for name in SHIPPED[1:])
+    assert {key: value.shape for key, value in first.items()} == {key: value.shape for key, value in second.items()}
+    assert not all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_all_files_together_stay_small():
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.safetensors")) < 2_500_000
 
 
 def test_saved_weights_come_back_as_float32_within_half_precision(tmp_path):
