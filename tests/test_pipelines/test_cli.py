@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -70,6 +71,16 @@ def test_plan_counts_the_work_and_writes_nothing(tmp_path: Path, source: Path):
     assert "celeba: 12 photos" in answer.stdout
     assert "12 to find and render" in answer.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_a_command_that_ends_at_once_on_busy_cores_still_gives_its_exit_code(tmp_path: Path):
+    """Eight at a time: threads of libraries were torn down while they started, which aborted one in four."""
+    write_run(tmp_path / "run")
+    (tmp_path / "run" / "data" / "train-00000-of-00002.parquet").write_bytes(b"")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: hqdata("verify", tmp_path / "run"), range(16)))
+    assert {answer.returncode for answer in answers} == {1}
+    assert all("1 problems in" in answer.stderr for answer in answers)
 
 
 def test_verify_says_what_is_wrong(tmp_path: Path):
