@@ -108,15 +108,15 @@ def load(weights: str | Path | None = None, *, running: Running, sha256: str = P
     """
     read = read_weights(SOURCE, weights, sha256=sha256)
     module = with_weights(ClipVisionTransformer, dataclasses.replace(read, tensors=renamed(read.tensors)))
-    return NetworkExtractor(
-        module=running.placed(module),
+    return NetworkExtractor.of_weights(
+        module,
+        read,
         preparation=PREPARATION,
         running=running,
         name=NAME,
         width=FEATURES,
-        sha256=read.sha256,
-        protocol=f"{NAME}: {PREPARATION.describe()}, layer projection of length 1, ddof 1, {running.describe()}",
-        distance_name="FD-CLIP" if read.published else f"FD-CLIP-{read.sha256[:8]}",
+        layer="projection of length 1",
+        distance_name="FD-CLIP",
     )
 
 

@@ -140,15 +140,16 @@ def load(
         lambda: DinoVisionTransformer(width=size.width, heads=size.heads, depth=size.depth),
         dataclasses.replace(read, tensors=renamed(read.tensors)),
     )
-    return NetworkExtractor(
-        module=running.placed(module),
+    return NetworkExtractor.of_weights(
+        module,
+        read,
         preparation=PREPARATION,
         running=running,
         name=name,
         width=size.width,
-        sha256=read.sha256,
-        protocol=f"{name}: {PREPARATION.describe()}, layer class token, ddof 1, {running.describe()}",
-        distance_name=size.distance_name if read.published else f"FD-{name}-{read.sha256[:8]}",
+        layer="class token",
+        distance_name=size.distance_name,
+        other_name=f"FD-{name}",
     )
 
 

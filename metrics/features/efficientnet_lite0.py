@@ -7,14 +7,12 @@ Inception's: a Frechet distance over these features is called FD-efflite0, never
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 from metrics.features.efficientnet_layers import FEATURES, EfficientNetLite0
-from metrics.features.interface import MissingWeights
 from metrics.features.network_extractor import NetworkExtractor, Running
 from metrics.features.preparation import Preparation
-from metrics.features.weight_files import PUBLISHED, Weights, WeightSource, read_weights, with_weights
+from metrics.features.weight_files import PUBLISHED, Weights, WeightSource, packaged, read_weights, with_weights
 
 __all__ = ["NAME", "SOURCE", "load"]
 
@@ -52,26 +50,19 @@ def load(
         WeightsError: when the file is not the known one.
     """
     running = running or Running(device="cpu")
-    read = read_weights(SOURCE, weights or _packaged(), sha256=sha256)
+    read = read_weights(SOURCE, weights or packaged(SOURCE, PACKAGE, FOLDER, INSTALL), sha256=sha256)
     module = with_weights(EfficientNetLite0, _renamed(read))
     module.fold()
-    return NetworkExtractor(
-        module=running.placed(module),
+    return NetworkExtractor.of_weights(
+        module,
+        read,
         preparation=PREPARATION,
         running=running,
         name=NAME,
         width=FEATURES,
-        sha256=read.sha256,
-        protocol=f"{NAME}: {PREPARATION.describe()}, layer pool, ddof 1, {running.describe()}",
-        distance_name="FD-efflite0" if read.published else f"FD-efflite0-{read.sha256[:8]}",
+        layer="pool",
+        distance_name="FD-efflite0",
     )
-
-
-def _packaged() -> Path:
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise MissingWeights(f"the weights of {NAME} are not installed; run `{INSTALL}`")
-    return Path(found.origin).parent / FOLDER
 
 
 def _renamed(weights: Weights) -> Weights:

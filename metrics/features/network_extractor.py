@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from metrics.arrays import ArrayLike, checked_images
 from metrics.features.interface import Embedding
 from metrics.features.preparation import Preparation
+from metrics.features.weight_files import Weights
 
 __all__ = ["NetworkExtractor", "Precision", "Running", "chosen_device"]
 
@@ -68,6 +69,44 @@ class NetworkExtractor:
     protocol: str
     distance_name: str
     ddof: int = 1
+
+    @classmethod
+    def of_weights(
+        cls,
+        module: nn.Module,
+        read: Weights,
+        *,
+        preparation: Preparation,
+        running: Running,
+        name: str,
+        width: int,
+        layer: str,
+        distance_name: str,
+        other_name: str | None = None,
+    ) -> NetworkExtractor:
+        """Return the extractor of one of our own networks with a single protocol.
+
+        Args:
+            module: with its weights.
+            read: the weights file that they are from.
+            preparation: of pictures.
+            running: where and how; its device is a real one.
+            name: of the network.
+            width: features of a picture.
+            layer: whose output they are, for the protocol.
+            distance_name: of a Frechet distance over them with the published weights.
+            other_name: with other weights, before the beginning of their hash; None is `distance_name`.
+        """
+        return cls(
+            module=running.placed(module),
+            preparation=preparation,
+            running=running,
+            name=name,
+            width=width,
+            sha256=read.sha256,
+            protocol=f"{name}: {preparation.describe()}, layer {layer}, ddof 1, {running.describe()}",
+            distance_name=distance_name if read.published else f"{other_name or distance_name}-{read.sha256[:8]}",
+        )
 
     @property
     def device(self) -> str:

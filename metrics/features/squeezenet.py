@@ -7,7 +7,6 @@ that come as packages this one orders damage as people do (docs/decisions/0016-a
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import io
 import pickle
 from pathlib import Path
@@ -18,11 +17,10 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from metrics.features.interface import MissingWeights
 from metrics.features.network_extractor import NetworkExtractor, Running
 from metrics.features.preparation import Preparation
 from metrics.features.squeezenet_layers import FEATURES, SqueezeNet
-from metrics.features.weight_files import PUBLISHED, Weights, WeightSource, read_weights, with_weights
+from metrics.features.weight_files import PUBLISHED, Weights, WeightSource, packaged, read_weights, with_weights
 
 __all__ = ["NAME", "SOURCE", "load"]
 
@@ -61,25 +59,18 @@ def load(
         WeightsError: when the file is not the known one.
     """
     running = running or Running(device="cpu")
-    read = read_weights(SOURCE, weights or _packaged(), sha256=sha256, parse=_parsed)
+    read = read_weights(SOURCE, weights or packaged(SOURCE, PACKAGE, FOLDER, INSTALL), sha256=sha256, parse=_parsed)
     module = with_weights(SqueezeNet, _for_rgb(read))
-    return NetworkExtractor(
-        module=running.placed(module),
+    return NetworkExtractor.of_weights(
+        module,
+        read,
         preparation=PREPARATION,
         running=running,
         name=NAME,
         width=FEATURES,
-        sha256=read.sha256,
-        protocol=f"{NAME}: {PREPARATION.describe()}, layer fire9, ddof 1, {running.describe()}",
-        distance_name="FD-squeezenet1.1" if read.published else f"FD-squeezenet1.1-{read.sha256[:8]}",
+        layer="fire9",
+        distance_name="FD-squeezenet1.1",
     )
-
-
-def _packaged() -> Path:
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise MissingWeights(f"the weights of {NAME} are not installed; run `{INSTALL}`")
-    return Path(found.origin).parent / FOLDER
 
 
 def _parsed(data: bytes) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ A file is read once, hashed, and only then parsed: safetensors, torch's zip and 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import os
 import string
@@ -23,7 +24,17 @@ from torch import Tensor, nn
 from metrics.features.interface import MissingWeights, WeightsError
 from metrics.features.torchscript_archive import is_torchscript, read_torchscript
 
-__all__ = ["ANY", "FOLDER_VARIABLE", "PUBLISHED", "WeightSource", "Weights", "filled", "read_weights", "with_weights"]
+__all__ = [
+    "ANY",
+    "FOLDER_VARIABLE",
+    "PUBLISHED",
+    "WeightSource",
+    "Weights",
+    "filled",
+    "packaged",
+    "read_weights",
+    "with_weights",
+]
 
 FOLDER_VARIABLE = "HQ_WEIGHTS"
 """Environment variable that names a folder of weights files."""
@@ -61,6 +72,18 @@ class Weights:
     published: bool
     """Whether the hash is a known one, so that results may carry the network's established name."""
     tensors: Mapping[str, Tensor]
+
+
+def packaged(source: WeightSource, package: str, folder: str | Path, install: str) -> Path:
+    """Return the folder of an installed package in which the network's weights are, without importing the package.
+
+    Raises:
+        MissingWeights: when it is not installed; the message says the command that installs it.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise MissingWeights(f"the weights of {source.network} are not installed; run `{install}`")
+    return Path(found.origin).parent / folder
 
 
 def read_weights(

