@@ -35,9 +35,9 @@ EXIT_RESUMABLE = 75
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with its code."""
+    """Run the command line and end the process with its code. Inside another program, call `run`."""
     try:
-        _run()
+        run()
     except SystemExit as end:
         _leave(end.code if isinstance(end.code, int) else EXIT_FAILED if end.code else 0)
 
@@ -60,7 +60,8 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _run() -> NoReturn:
+def run() -> NoReturn:
+    """Run the command line of `sys.argv`; raise SystemExit with its code (an interrupt ends the process itself)."""
     _open_closed_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

@@ -77,7 +77,7 @@ def exit_code_of(monkeypatch, capsys):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["hqdata", *map(str, words)])
         with pytest.raises(SystemExit) as exit_:
-            command_line.main()
+            command_line.run()
         return exit_.value.code, capsys.readouterr().err
 
     yield run
