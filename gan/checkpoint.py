@@ -23,9 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from gan.config import gan_config_from_dict
+from gan.config import shape_from_dict
 from gan.trainer import Trainer
-from gan.zoo.progan import Generator, Shape
+from gan.zoo.networks import Generator
 from gan.zoo.registry import build_generator
 from hqdata.atomic import atomic_path, sync, write_json
 from hqdata.settings import ConfigError
@@ -160,7 +160,7 @@ def load_snapshot(path: Path) -> Snapshot:
         with safe_open(file, framework="pt") as opened:
             header = json.loads((opened.metadata() or {})["progan-hq"])
         data = file.read_bytes()
-        shape = _shape(header["shape"])
+        shape = shape_from_dict(header["shape"])
         generator = build_generator(shape.architecture, shape=shape)
         _fill(generator, load(data), file)
     except (KeyError, TypeError, SafetensorError, ConfigError, json.JSONDecodeError) as error:
@@ -278,10 +278,6 @@ def _write_tensors(file: Path, values: Mapping[str, Tensor], metadata: dict[str,
 def _header(generator: Generator, level: int, fade: float, images: int) -> dict[str, str]:
     shape = dataclasses.asdict(generator.shape)
     return {"progan-hq": json.dumps({"shape": shape, "level": level, "fade": fade, "images": images})}
-
-
-def _shape(values: dict[str, Any]) -> Shape:
-    return gan_config_from_dict({"networks": values}).networks
 
 
 def _read_state(folder: Path) -> dict[str, Any]:

@@ -13,11 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gan.schedule import Phase, Schedule
-from gan.zoo.progan import Shape
-from gan.zoo.registry import NAMES
+from gan.zoo.shape import Shape
 from hqdata.settings import ConfigError, load_settings, settings_from_dict
 
-__all__ = ["PRESETS", "GanConfig", "LossConfig", "TrainingConfig", "gan_config_from_dict", "load_gan_config"]
+__all__ = [
+    "PRESETS",
+    "GanConfig",
+    "LossConfig",
+    "TrainingConfig",
+    "gan_config_from_dict",
+    "load_gan_config",
+    "shape_from_dict",
+]
 
 PRESETS = Path(__file__).parent / "presets"
 """Folder of the shipped TOML files."""
@@ -98,17 +105,21 @@ class GanConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no training could begin with."""
-        if self.networks.architecture not in NAMES:
-            raise ConfigError(
-                f"networks.architecture must be one of {', '.join(NAMES)}, got {self.networks.architecture}"
-            )
+        self._check_game()
         self.phase(0)
         self.check_minibatches(1)
+
+    @property
+    def course(self) -> Schedule:
+        """The schedule as these networks follow it: one that do not grow begin at their only size."""
+        if self.networks.grows:
+            return self.schedule
+        return dataclasses.replace(self.schedule, first_resolution=self.networks.resolution)
 
     def phase(self, images: int) -> Phase:
         """Return what holds when this many real pictures have been shown."""
         try:
-            return self.schedule.at(images, self.networks.last_level)
+            return self.course.at(images, self.networks.last_level)
         except ValueError as error:
             raise ConfigError(f"[schedule]: {error}") from error
 
@@ -118,14 +129,32 @@ class GanConfig:
         Raises:
             ConfigError: naming the resolution, the minibatch and what to change.
         """
-        for _, phase in self.schedule.phases(self.networks.last_level):
-            group = min(self.networks.stddev_group, phase.minibatch)
+        for _, phase in self.course.phases(self.networks.last_level):
+            group = min(self.networks.group, phase.minibatch)
             if phase.minibatch % (group * processes):
                 raise ConfigError(
                     f"the minibatch of {phase.minibatch} at {phase.resolution} px cannot be split into"
                     f" {processes} x groups of {group} for the minibatch standard deviation; change"
                     f" schedule.minibatch_at or networks.stddev_group"
                 )
+
+    def _check_game(self) -> None:
+        """Refuse losses that the networks cannot play.
+
+        Raises:
+            ConfigError: naming the setting.
+        """
+        if self.networks.judged_norm == "batch" and self.loss.penalty != "none" and self.loss.weight:
+            raise ConfigError(
+                f"loss.penalty {self.loss.penalty!r} looks at pictures one by one, which batch normalisation in the"
+                ' discriminator mixes; set loss.penalty to "none", or networks.discriminator_norm to "none" or'
+                ' "spectral"'
+            )
+        if self.loss.noise and not self.networks.grows:
+            raise ConfigError(
+                f"loss.noise is for progan and style, got {self.loss.noise} with"
+                f" {self.networks.architecture}; set it to 0"
+            )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return the settings as nested plain values that JSON can hold; see `gan_config_from_dict`."""
@@ -144,3 +173,19 @@ def load_gan_config(files: Iterable[Path | str] = (), assignments: Iterable[str]
 def gan_config_from_dict(values: dict[str, Any]) -> GanConfig:
     """Return the config that `to_dict` described, also after JSON."""
     return settings_from_dict(GanConfig, values)
+
+
+def shape_from_dict(values: dict[str, Any]) -> Shape:
+    """Return the sizes that `dataclasses.asdict` described, also after JSON.
+
+    Raises:
+        ConfigError: as `load_gan_config`.
+    """
+    return settings_from_dict(_Sizes, {"networks": values}).networks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sizes:
+    """The section of sizes alone, without a game that they must fit."""
+
+    networks: Shape

@@ -15,7 +15,7 @@ from torch import Tensor
 from gan.layers import enlarge, shrink
 from gan.pictures import Pictures
 from gan.streams import stream
-from gan.zoo.progan import Fade
+from gan.zoo.networks import Fade
 
 __all__ = ["Feed", "Minibatch", "order", "prepare"]
 

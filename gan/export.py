@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from gan.checkpoint import Snapshot, load_snapshot, save_generator
 from gan.sample import latents_of
-from gan.zoo.progan import Generator
+from gan.zoo.networks import Generator
 from hqdata.atomic import atomic_path_with_suffix
 
 __all__ = ["FORMATS", "ExportError", "Format", "Parity", "export_generator"]

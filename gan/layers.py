@@ -22,6 +22,7 @@ __all__ = [
     "EqualLinear",
     "MinibatchStddev",
     "PixelNorm",
+    "blur",
     "enlarge",
     "leaky",
     "multiply_noise",
@@ -49,6 +50,17 @@ def enlarge(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2*h 2*w"]:
 def shrink(maps: Float[Tensor, "n c 2*h 2*w"]) -> Float[Tensor, "n c h w"]:
     """Return the means of 2 x 2 pixels."""
     return functional.avg_pool2d(maps, 2)
+
+
+def blur(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """Return the maps through the kernel 1, 2, 1 both ways, over 16 (Karras et al. 2019, section 2).
+
+    Pixels at the rim are repeated outwards, so that even maps stay even.
+    """
+    channels = maps.shape[1]
+    taps = torch.tensor([0.25, 0.5, 0.25], dtype=maps.dtype, device=maps.device)
+    kernel = (taps[:, None] * taps).expand(channels, 1, 3, 3)
+    return functional.conv2d(functional.pad(maps, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
 
 
 def multiply_noise(maps: Float[Tensor, "n c h w"], noise: Float[Tensor, "n c"] | None) -> Float[Tensor, "n c h w"]:
@@ -112,18 +124,23 @@ class EqualLinear(nn.Module):
         width_out: length of a result.
         gain: over the square root of the fan-in; the bias is not scaled.
         bias_shared_by: neighbouring results that have one bias, such as a channel's pixels.
+        pace: factor on the learning rate of weights and bias (Karras et al. 2019, appendix C); outputs of a fresh layer
+            are the same with any.
     """
 
-    def __init__(self, width_in: int, width_out: int, *, gain: float = GAIN, bias_shared_by: int = 1) -> None:
+    def __init__(
+        self, width_in: int, width_out: int, *, gain: float = GAIN, bias_shared_by: int = 1, pace: float = 1.0
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(width_out, width_in))
+        self.weight = nn.Parameter(torch.randn(width_out, width_in) / pace)
         self.bias = nn.Parameter(torch.zeros(width_out // bias_shared_by))
-        self.scale = gain / math.sqrt(width_in)
-        self.bias_shared_by = bias_shared_by
+        self.scale = gain / math.sqrt(width_in) * pace
+        self.bias_shared_by, self.pace = bias_shared_by, pace
 
     def forward(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n e"]:
         """Return rows times the scaled weights, plus the bias."""
-        return functional.linear(rows, self.weight * self.scale, self.bias.repeat_interleave(self.bias_shared_by))
+        bias = self.bias if self.pace == 1.0 else self.bias * self.pace
+        return functional.linear(rows, self.weight * self.scale, bias.repeat_interleave(self.bias_shared_by))
 
 
 class EqualConv2d(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
-from gan.zoo.progan import FIRST_LEVEL
+from gan.zoo.shape import FIRST_LEVEL
 from hqdata.shards import ShardDataset, open_dataset
 from hqdata.shards.format import MANIFEST_PATH
 from hqdata.shards.index import read_index

@@ -19,8 +19,8 @@ from gan.config import GanConfig
 from gan.costs import Costs, StepCosts, count_costs, step_costs
 from gan.devices import GIB, Device
 from gan.schedule import Phase
-from gan.zoo.progan import Shape
 from gan.zoo.registry import build_discriminator, build_generator
+from gan.zoo.shape import Shape
 
 __all__ = ["LevelPlan", "Plan", "plan", "plan_lines"]
 
@@ -138,7 +138,7 @@ def plan_lines(config: GanConfig, device: Device, *, processes: int = 1) -> list
 def _first_phases(config: GanConfig) -> list[Phase]:
     """Return what holds when each level begins, in order."""
     firsts: dict[int, Phase] = {}
-    for _, phase in config.schedule.phases(config.networks.last_level):
+    for _, phase in config.course.phases(config.networks.last_level):
         firsts.setdefault(phase.level, phase)
     return list(firsts.values())
 
@@ -177,7 +177,7 @@ def _level_plan(config: GanConfig, device: Device, processes: int, phase: Phase)
 
 def _span(config: GanConfig, level: int) -> tuple[int, int, int]:
     """Return after how many images a level begins, how many it is shown, and for how many of them it fades in."""
-    schedule, last = config.schedule, config.networks.last_level
+    schedule, last = config.course, config.networks.last_level
     growths = level - (schedule.first_resolution.bit_length() - 1)
     both, total = schedule.stable_images + schedule.fade_images, schedule.total_images
     begins = max(0, growths * both - schedule.fade_images)

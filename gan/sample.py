@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
-from gan.zoo.progan import Fade, Generator
+from gan.zoo.networks import Fade, Generator
 
 __all__ = ["generate", "grid_for", "latents_of", "picture_png", "sheet"]
 

@@ -47,7 +47,7 @@ class Schedule:
     """
 
     first_resolution: int = 4
-    """Where the training begins."""
+    """Where the training begins; networks that do not grow begin at their only one."""
     total_images: int = 12_000_000
     """Real pictures shown in all."""
     stable_images: int = 600_000
@@ -62,6 +62,8 @@ class Schedule:
     """Adam's learning rate of both networks where `rate_at` has no entry."""
     rate_at: Mapping[int, float] = field(default_factory=dict)
     """By resolution."""
+    discriminator_pace: float = 1.0
+    """The discriminator's learning rate, as a multiple of the generator's (Heusel et al. 2017)."""
     rise_images: int = 0
     """While which the rates rise as exp(-5 (1 - t)^2), as in the paper's own code; 0 for none."""
     tick_images: int = 160_000
@@ -86,6 +88,8 @@ class Schedule:
             )
         if not all(math.isfinite(rate) and rate > 0 for rate in (self.rate, *self.rate_at.values())):
             raise ValueError("learning rates must be positive")
+        if not (math.isfinite(self.discriminator_pace) and self.discriminator_pace > 0):
+            raise ValueError(f"discriminator_pace must be positive, got {self.discriminator_pace}")
 
     def at(self, images: int, last_level: int = 10) -> Phase:
         """Return what holds when this many real pictures have been shown.
@@ -107,7 +111,7 @@ class Schedule:
             fade=fade,
             minibatch=self.minibatch_at.get(resolution, self.minibatch),
             generator_rate=rate,
-            discriminator_rate=rate,
+            discriminator_rate=rate * self.discriminator_pace,
             tick_images=self.tick_at.get(resolution, self.tick_images),
             resets=1 + bisect.bisect_right(self.reset_points(last_level), images),
         )

@@ -25,7 +25,7 @@ from gan.losses import (
     mixtures,
     zero_centred_penalty,
 )
-from gan.zoo.progan import Discriminator, Fade, Generator
+from gan.zoo.networks import Discriminator, Fade, Generator
 from hqdata.precision import computing_in
 from hqdata.training.machine import Machine
 
@@ -129,8 +129,10 @@ class Steps:
         return {name: value.detach() for name, value in terms.items()}
 
     def _judge(self, part: Part, images: Float[Tensor, "b c h w"], role: int) -> tuple[Tensor, Tensor]:
+        """Score pictures; those of the penalty lie between a real and a generated one of the same labels."""
         noise = None if part.noise is None else part.noise[:, role]
-        return self._discriminator.judge(images, level=part.level, fade=part.fade, noise=noise)
+        labels = part.real_labels if role == REAL else part.labels
+        return self._discriminator.judge(images, labels, level=part.level, fade=part.fade, noise=noise)
 
     def _score_terms(self, part: Part, generated: Float32[Tensor, "b c h w"]) -> dict[str, Tensor]:
         real, real_logits = self._judge(part, part.real, REAL)
@@ -141,7 +143,7 @@ class Steps:
             "real_score": real,
             "generated_score": fake,
         }
-        if part.real_labels is not None and part.labels is not None:
+        if self._discriminator.guesses_labels and part.real_labels is not None and part.labels is not None:
             guesses = label_loss(real_logits, part.real_labels) + label_loss(fake_logits, part.labels)
             each["score/labels"] = self._loss.label_weight * guesses
         return _means(each, part.minibatch)
@@ -169,7 +171,7 @@ class Steps:
         if self._game.generator_needs_reference:
             real = self._judge(part, part.real, REAL)[0]
         each = {"generator": self._game.generator(real, fake)}
-        if part.labels is not None:
+        if self._discriminator.guesses_labels and part.labels is not None:
             each["generator/labels"] = self._loss.label_weight * label_loss(logits, part.labels)
         return _means(each, part.minibatch)
 

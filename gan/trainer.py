@@ -22,9 +22,10 @@ from gan.losses import noise_strength, smoothed_loss
 from gan.pictures import Pictures
 from gan.processes import ALONE, Processes, deal
 from gan.schedule import Phase
+from gan.spectral import advance_norms
 from gan.steps import Part, Steps
 from gan.streams import stream
-from gan.zoo.progan import Generator
+from gan.zoo.networks import Generator
 from gan.zoo.registry import build_discriminator, build_generator
 from hqdata.settings import ConfigError
 from hqdata.training.machine import Machine
@@ -66,8 +67,9 @@ class Trainer:
         shape = config.networks
         self.generator = self._placed(build_generator(shape.architecture, shape=shape))
         self.discriminator = self._placed(build_discriminator(shape.architecture, shape=shape))
-        processes.spread([*self.generator.parameters(), *self.discriminator.parameters()])
-        self.average: Generator = copy.deepcopy(self.generator).requires_grad_(False)
+        for network in (self.generator, self.discriminator):
+            processes.spread([*network.parameters(), *network.buffers()])
+        self.average: Generator = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.renew_optimisers(self.phase.resets)
         self._feed = Feed(pictures, seed=config.training.seed, mirror=config.training.mirror, device=machine.device)
         self._steps = Steps(
@@ -90,11 +92,13 @@ class Trainer:
         terms: dict[str, Tensor] = {}
         for repeat in range(self.config.training.critic_steps):
             whole = self._whole_part(phase, f"critic-{repeat}")
+            self._prepare_layers(self.discriminator, f"critic-{repeat}")
             terms = self._descend(self._steps.discriminator, whole, self.discriminator, self.discriminator_optimiser)
             self._follow_loss(terms["score"])
             update_average(self.average, self.generator, self._decay(phase))
             self.images += phase.minibatch
         whole = self._generator_part(phase, whole)
+        self._prepare_layers(self.generator, "generator")
         terms |= self._descend(self._steps.generator, whole, self.generator, self.generator_optimiser)
         return terms
 
@@ -122,14 +126,14 @@ class Trainer:
 
     def _whole_part(self, phase: Phase, purpose: str) -> Part:
         """Return this process's part of the next minibatch; the one after it is read meanwhile."""
-        share = self.processes.share(phase.minibatch, self.config.networks.stddev_group)
+        share = self.processes.share(phase.minibatch, self.config.networks.group)
         shown = self._feed.take(self.images, phase.minibatch, phase.level, share)
         following = self.config.phase(self.images + phase.minibatch)
         self._feed.read_ahead(
             self.images + phase.minibatch,
             following.minibatch,
             following.level,
-            self.processes.share(following.minibatch, self.config.networks.stddev_group),
+            self.processes.share(following.minibatch, self.config.networks.group),
         )
         fade = torch.tensor(phase.fade, device=self.machine.device) if phase.fade < 1.0 else 1.0
         shares = torch.rand(phase.minibatch, generator=self._stream("shares"))
@@ -147,7 +151,7 @@ class Trainer:
 
     def _generator_part(self, phase: Phase, seen: Part) -> Part:
         """Return what the generator is trained on: fresh latents, and labels drawn from the data set's."""
-        share = self.processes.share(phase.minibatch, self.config.networks.stddev_group)
+        share = self.processes.share(phase.minibatch, self.config.networks.group)
         labels = None
         if self.pictures.labels is not None and self.config.networks.labels:
             chosen = torch.randint(len(self.pictures), (phase.minibatch,), generator=self._stream("labels"))
@@ -163,6 +167,12 @@ class Trainer:
             fade=seen.fade,
             noise=self._noise(phase, "generator", share),
         )
+
+    def _prepare_layers(self, network: nn.Module, purpose: str) -> None:
+        """Bring a network's spectral layers up to date, and seed what the generator itself draws, in each process."""
+        advance_norms(network)
+        if self.generator.draws:
+            torch.manual_seed(self._stream(f"{purpose}-layers-{self.processes.rank}").initial_seed())
 
     def _latents(self, phase: Phase, purpose: str, share: Tensor) -> Tensor:
         drawn = torch.randn(phase.minibatch, self.config.networks.latent, generator=self._stream(purpose))
@@ -205,7 +215,7 @@ class Trainer:
         return {name: torch.stack([terms[name] for terms in added]).sum() for name in added[0]}
 
     def _split(self, whole: Part) -> list[Part]:
-        dealt = deal(len(whole.latents), self.config.networks.stddev_group, self._parts_of(whole))
+        dealt = deal(len(whole.latents), self.config.networks.group, self._parts_of(whole))
         return [whole] if len(dealt) == 1 else [whole.only(places) for places in dealt]
 
     def _can_split_further(self, whole: Part) -> bool:
@@ -222,7 +232,7 @@ class Trainer:
         return math.gcd(self._parts, self._groups_of(whole))
 
     def _groups_of(self, whole: Part) -> int:
-        return len(whole.latents) // min(self.config.networks.stddev_group, len(whole.latents))
+        return len(whole.latents) // min(self.config.networks.group, len(whole.latents))
 
     def _placed(self, network: Network) -> Network:
         layout = torch.channels_last if self.machine.device == "cuda" else torch.contiguous_format

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from gan.sample import generate, sheet
-from gan.zoo.progan import Generator
+from gan.zoo.networks import Generator
 
 __all__ = ["draw_walk", "smoothed_walk", "walk_between"]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan.checkpoint import Snapshot
-    from gan.zoo.progan import Generator
+    from gan.zoo.networks import Generator
     from pipelines.train_generator import TrainSettings
 
 __all__ = ["export", "interpolate", "sample", "timelapse", "train"]

@@ -21,7 +21,7 @@ from gan.schedule import Schedule
 from gan.tensorboard_mirror import FOLDER, TensorBoardMirror, has_tensorboard
 from gan.trainer import check_pictures
 from gan.training_run import Look, run_training
-from gan.zoo.progan import Shape
+from gan.zoo.shape import Shape
 from hqdata.atomic import write_json
 from hqdata.settings import ConfigError, load_settings, settings_from_dict
 from hqdata.training.identity import RUN_FILE
@@ -243,7 +243,7 @@ def _tell(config: GanConfig, pictures: Pictures, machine: Machine, processes: Pr
 
 
 def _warn_of_an_early_end(config: GanConfig) -> None:
-    last, schedule = config.networks.last_level, config.schedule
+    last, schedule = config.networks.last_level, config.course
     end = config.phase(schedule.total_images - 1)
     if end.level == last and end.fade == 1:
         return

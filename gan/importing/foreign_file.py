@@ -8,7 +8,7 @@ from pathlib import Path
 from gan.importing.gan_zoo import read_gan_zoo
 from gan.importing.official import read_official
 from gan.importing.refusal import ForeignFileError
-from gan.zoo.progan import Generator
+from gan.zoo.progan import ProGanGenerator
 
 __all__ = ["Imported", "import_file"]
 
@@ -22,7 +22,7 @@ PICKLE = b"\x80"
 class Imported:
     """A generator from elsewhere, to be saved with `gan.checkpoint.save_generator`."""
 
-    generator: Generator
+    generator: ProGanGenerator
     """Averaged where the file holds an average; in eval mode on the CPU."""
     level: int
     fade: float

@@ -20,7 +20,8 @@ from torch import Tensor
 from gan.importing.layers import fitted_maps, place
 from gan.importing.refusal import DAMAGE, ForeignFileError, read_limited
 from gan.layers import EqualConv2d, EqualLinear
-from gan.zoo.progan import FIRST_LEVEL, Generator, Shape
+from gan.zoo.progan import ProGanGenerator
+from gan.zoo.shape import FIRST_LEVEL, Shape
 
 __all__ = ["ZooGenerator", "read_gan_zoo"]
 
@@ -36,7 +37,7 @@ REFUSED = re.compile(r"GLOBAL ([\w.]+)")
 class ZooGenerator:
     """What one file holds, in eval mode on the CPU."""
 
-    generator: Generator
+    generator: ProGanGenerator
     """The running average where there is one."""
     level: int
     fade: float
@@ -103,7 +104,7 @@ def _averaged(stored: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: value.float() for name, value in tensors.items()}
 
 
-def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Generator:
+def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> ProGanGenerator:
     labels = int(settings.get("categoryVectorDim", 0))
     last = FIRST_LEVEL + sum(name.startswith("scaleLayers.") and name.endswith(".0.weight") for name in tensors)
     maps = {FIRST_LEVEL: len(_tensor(tensors, "groupScale0.0.weight"))}
@@ -121,13 +122,13 @@ def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Ge
         scaling="separate",
     )
     with torch.device("meta"):
-        network = Generator(shape)
+        network = ProGanGenerator(shape)
     for name, layer in _layers(network):
         _put(layer, tensors, name, equalised=bool(settings.get("equalizedlR", True)))
     return network.eval()
 
 
-def _layers(network: Generator) -> list[tuple[str, EqualConv2d | EqualLinear]]:
+def _layers(network: ProGanGenerator) -> list[tuple[str, EqualConv2d | EqualLinear]]:
     """Return every layer with its name there."""
     layers: list[tuple[str, Any]] = [("formatLayer", network.dense), ("groupScale0.0", network.conv)]
     for place_, block in enumerate(network.blocks.values()):

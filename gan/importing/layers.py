@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gan.importing.refusal import ForeignFileError
 from gan.layers import EqualConv2d, EqualLinear
-from gan.zoo.progan import FIRST_LEVEL, Shape
+from gan.zoo.shape import FIRST_LEVEL, Shape
 
 __all__ = ["fitted_maps", "place"]
 

@@ -21,7 +21,8 @@ from gan.importing.layers import fitted_maps, place
 from gan.importing.refusal import DAMAGE, ForeignFileError
 from gan.importing.unpickling import StoredNetwork, plain, read_networks
 from gan.layers import EqualConv2d, EqualLinear
-from gan.zoo.progan import FIRST_LEVEL, Discriminator, Generator, Shape
+from gan.zoo.progan import ProGanDiscriminator, ProGanGenerator
+from gan.zoo.shape import FIRST_LEVEL, Shape
 
 __all__ = ["OfficialNetworks", "read_official"]
 
@@ -37,10 +38,10 @@ Order = Callable[[Tensor], Tensor]
 class OfficialNetworks:
     """What one pickle holds, in eval mode on the CPU."""
 
-    generator: Generator
-    average: Generator
+    generator: ProGanGenerator
+    average: ProGanGenerator
     """The running average, their "Gs"; the generator itself where there is none."""
-    discriminator: Discriminator | None
+    discriminator: ProGanDiscriminator | None
     level: int
     fade: float
     """Where their training stood."""
@@ -146,7 +147,7 @@ def _dense(weight: Tensor) -> Tensor:
     return weight.T
 
 
-def _generator(source: _Source) -> Generator:
+def _generator(source: _Source) -> ProGanGenerator:
     last = source.last_level
     fused = "8x8/Conv0_up/weight" in source.variables
     most_maps, map_budget = fitted_maps(source.maps("Conv1", 3))
@@ -161,7 +162,7 @@ def _generator(source: _Source) -> Generator:
         scaling="fused" if fused else "separate",
     )
     with torch.device("meta"):
-        network = Generator(shape)
+        network = ProGanGenerator(shape)
     source.put(network.dense, "4x4/Dense", _dense)
     source.put(network.conv, "4x4/Conv", _conv)
     for level, block in _by_level(network.blocks):
@@ -173,7 +174,7 @@ def _generator(source: _Source) -> Generator:
     return network.eval()
 
 
-def _discriminator(source: _Source) -> Discriminator:
+def _discriminator(source: _Source) -> ProGanDiscriminator:
     last = source.last_level
     fused = "8x8/Conv1_down/weight" in source.variables
     most_maps, map_budget = fitted_maps(source.maps("Conv0", 3))
@@ -187,7 +188,7 @@ def _discriminator(source: _Source) -> Discriminator:
         scaling="fused" if fused else "separate",
     )
     with torch.device("meta"):
-        network = Discriminator(shape)
+        network = ProGanDiscriminator(shape)
     source.put(network.conv, "4x4/Conv", _conv)
     source.put(network.dense, "4x4/Dense0", _dense)
     source.put(network.score, "4x4/Dense1", _dense)

@@ -1,16 +1,12 @@
 """Generator and discriminator of Karras et al. 2018 (table 2), which grow from 4 x 4 pixels.
 
-A level is log2 of the nominal resolution: 2 for the smallest pictures, 10 for 1024 x 1024. While a level fades in, the
-picture is a mixture of the new block's and the enlarged one of the level before (figure 2).
+While a level fades in, the picture is a mixture of the new block's and the enlarged one of the level before (figure 2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -26,94 +22,19 @@ from gan.layers import (
     multiply_noise,
     shrink,
 )
+from gan.zoo.fading import is_number, mixed
+from gan.zoo.networks import Discriminator, Fade, Generator, check_pictures, joined_labels
+from gan.zoo.shape import FIRST_LEVEL, Shape
 
-__all__ = ["FIRST_LEVEL", "Discriminator", "Fade", "Generator", "Shape"]
-
-FIRST_LEVEL = 2
-"""4 x 4 pixels."""
-
-Fade: TypeAlias = "float | Float[Tensor, '']"
-"""Share of the new level, 0..1. As a tensor it is no constant of a compiled graph."""
+__all__ = ["ProGanDiscriminator", "ProGanGenerator", "usual_shape"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """Sizes of both networks.
-
-    Raises:
-        ValueError: when a value is out of range; the message names it.
-    """
-
-    architecture: str = "progan"
-    """One of `gan.zoo.NAMES`."""
-    resolution: int = 1024
-    """Nominal side of the largest pictures: a power of two from 4. They have resolution / 4 times `base` pixels."""
-    channels: int = 3
-    """1 for grey, 3 for RGB, 4 with alpha."""
-    labels: int = 0
-    """Length of a one-hot or multi-hot label, 0 for none; the discriminator then guesses it too (AC-GAN)."""
-    latent: int = 512
-    """Length of a latent."""
-    most_maps: int = 512
-    """Feature maps at the coarse levels."""
-    map_budget: int = 8192
-    """Feature maps at a level are map_budget / (resolution / 2), where that is below `most_maps`."""
-    base: tuple[int, int] = (4, 4)
-    """Height and width at the first level, such as (4, 6) for pictures of 2:3."""
-    stddev_group: int = 4
-    """Pictures compared in the minibatch standard deviation; the paper's own runs used all 16."""
-    scaling: str = "fused"
-    """"fused": sizes change inside the convolutions, as in the authors' TensorFlow code. "separate": before and after
-    them, as in their Theano code and table 2. The generators compute the same function, the discriminators do not."""
-    first_bias: str = "map"
-    """"map": the generator's first layer has one bias for each feature map, as in the authors' code. "pixel": one for
-    each pixel of a map, as in pytorch_GAN_zoo."""
-
-    def __post_init__(self) -> None:
-        if self.resolution < 4 or self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution must be a power of two from 4, got {self.resolution}")
-        for name in ("channels", "latent", "most_maps", "map_budget", "stddev_group"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.labels < 0 or len(self.base) != 2 or min(self.base) < 1:
-            raise ValueError(f"labels must not be negative and base be (height, width), got {self.labels}, {self.base}")
-        if self.scaling not in ("fused", "separate"):
-            raise ValueError(f"scaling must be 'fused' or 'separate', got {self.scaling!r}")
-        if self.first_bias not in ("map", "pixel"):
-            raise ValueError(f"first_bias must be 'map' or 'pixel', got {self.first_bias!r}")
-
-    @property
-    def last_level(self) -> int:
-        """Level of the largest pictures."""
-        return self.resolution.bit_length() - 1
-
-    def maps(self, level: int) -> int:
-        """Return the number of feature maps at a level."""
-        return max(1, min(self.map_budget >> (level - 1), self.most_maps))
-
-    def noise_widths(self, level: int) -> list[int]:
-        """Return the channels of every 3 x 3 convolution's input in the discriminator, in order, from a level on."""
-        blocks = [self.maps(number) for number in range(level, FIRST_LEVEL, -1) for _ in range(2)]
-        return [*blocks, self.maps(FIRST_LEVEL) + 1]
-
-    def size(self, level: int) -> tuple[int, int]:
-        """Return height and width of a level's pictures."""
-        return self.base[0] << (level - FIRST_LEVEL), self.base[1] << (level - FIRST_LEVEL)
-
-    def checked_level(self, level: int | None) -> int:
-        """Return the level, the last for None.
-
-        Raises:
-            ValueError: when there is no such level.
-        """
-        if level is None:
-            return self.last_level
-        if not FIRST_LEVEL <= level <= self.last_level:
-            raise ValueError(f"level must be {FIRST_LEVEL}..{self.last_level} for {self.resolution} px, got {level}")
-        return level
+def usual_shape(resolution: int) -> Shape:
+    """Return the paper's sizes for pictures of this resolution."""
+    return Shape(architecture="progan", resolution=resolution)
 
 
-class Generator(nn.Module):
+class ProGanGenerator(Generator):
     """Latents to pictures; at the end there is no tanh, so levels may lie somewhat outside -1..1.
 
     Args:
@@ -121,8 +42,7 @@ class Generator(nn.Module):
     """
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
+        super().__init__(shape)
         self.normalise = PixelNorm()
         pixels = shape.base[0] * shape.base[1]
         first = shape.maps(FIRST_LEVEL)
@@ -150,16 +70,9 @@ class Generator(nn.Module):
         level: int | None = None,
         fade: Fade = 1.0,
     ) -> Float[Tensor, "n c h w"]:
-        """Return pictures of a level's own size.
+        """Return pictures of a level's own size; see `gan.zoo.networks.Generator.forward`.
 
-        Args:
-            latents: from the normal distribution, or on the sphere: they are normalised first.
-            labels: one row for each latent where the network has labels.
-            level: log2 of the nominal resolution; the last by default.
-            fade: 1 for the level's own pictures, 0 for those of the level before, enlarged; between them a mixture.
-
-        Raises:
-            ValueError: when a shape is wrong or the level does not exist.
+        Latents may lie on the sphere as well: they are normalised first.
         """
         level = self.shape.checked_level(level)
         maps = self._first_maps(latents, labels)
@@ -167,17 +80,17 @@ class Generator(nn.Module):
             maps = self.blocks[str(number)](maps)
         if level == FIRST_LEVEL:
             return self.to_pictures[str(level)](maps)
-        if _is(fade, 0.0):
+        if is_number(fade, 0.0):
             return enlarge(self.to_pictures[str(level - 1)](maps))
         pictures = self.to_pictures[str(level)](self.blocks[str(level)](maps))
-        if _is(fade, 1.0):
+        if is_number(fade, 1.0):
             return pictures
-        return _mixed(enlarge(self.to_pictures[str(level - 1)](maps)), pictures, fade)
+        return mixed(enlarge(self.to_pictures[str(level - 1)](maps)), pictures, fade)
 
     def _first_maps(
         self, latents: Float[Tensor, "n d"], labels: Float[Tensor, "n k"] | None
     ) -> Float[Tensor, "n m h w"]:
-        rows = _with_labels(latents, labels, self.shape)
+        rows = joined_labels(latents, labels, self.shape)
         height, width = self.shape.base
         maps = self.dense(self.normalise(rows)).unflatten(1, (-1, height, width))
         maps = self.normalise(leaky(maps))
@@ -199,62 +112,42 @@ class _GeneratorBlock(nn.Module):
         return self.normalise(leaky(self.conv(maps)))
 
 
-class Discriminator(nn.Module):
+class ProGanDiscriminator(Discriminator):
     """Pictures to scores, higher for those that look real; with labels also a guess at them.
 
     Args:
         shape: sizes of the network.
+        block: what makes a level's block, which is called with maps and their noises.
     """
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
+    guesses_labels = True
+
+    def __init__(self, shape: Shape, block: Callable[[Shape, int], nn.Module] | None = None) -> None:
+        super().__init__(shape)
+        block = block or _DiscriminatorBlock
         levels = range(FIRST_LEVEL, shape.last_level + 1)
         self.from_pictures = nn.ModuleDict(
             {str(level): EqualConv2d(shape.channels, shape.maps(level), 1) for level in levels}
         )
-        self.blocks = nn.ModuleDict({str(level): _DiscriminatorBlock(shape, level) for level in levels[1:]})
+        self.blocks = nn.ModuleDict({str(level): block(shape, level) for level in levels[1:]})
         last = shape.maps(FIRST_LEVEL)
         self.stddev = MinibatchStddev(shape.stddev_group)
         self.conv = EqualConv2d(last + 1, last)
         self.dense = EqualLinear(last * shape.base[0] * shape.base[1], last)
         self.score = EqualLinear(last, 1 + shape.labels, gain=1.0)
 
-    def forward(
-        self,
-        images: Float[Tensor, "n c h w"],
-        labels: Float[Tensor, "n k"] | None = None,
-        level: int | None = None,
-        fade: Fade = 1.0,
-    ) -> Float[Tensor, " n"]:
-        """Return the score of each picture; see `judge` for the arguments, of which `labels` is not looked at."""
-        return self.judge(images, level=level, fade=fade)[0]
-
     def judge(
         self,
         images: Float[Tensor, "n c h w"],
+        labels: Float[Tensor, "n k"] | None = None,
         *,
         level: int | None = None,
         fade: Fade = 1.0,
         noise: Float[Tensor, "n w"] | None = None,
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n k"]]:
-        """Return scores and label logits, both float32.
-
-        Args:
-            images: of the level's own size, in -1..1; at fade 0 the level before sees their 2 x 2 means.
-            level: log2 of the nominal resolution; the last by default.
-            fade: share of the level's own block, as in the generator.
-            noise: for `gan.layers.multiply_noise`, as many columns as `Shape.noise_widths` adds up to; None for none.
-
-        Returns:
-            Scores (n,) and logits (n, labels) before the softmax; the latter have no columns without labels.
-
-        Raises:
-            TypeError: when the pictures are not float.
-            ValueError: when their size is not the level's, or the level does not exist.
-        """
+        """Return scores and label logits; see `gan.zoo.networks.Discriminator.judge`."""
         level = self.shape.checked_level(level)
-        _check_pictures(images, self.shape, level)
+        check_pictures(images, self.shape, level)
         widths = self.shape.noise_widths(level)
         noises = [None] * len(widths) if noise is None else noise.split(widths, dim=1)
         maps = self._entered(images, level, fade, noises[:2])
@@ -271,12 +164,12 @@ class Discriminator(nn.Module):
         """Return the maps that the block below `level` sees."""
         if level == FIRST_LEVEL:
             return leaky(self.from_pictures[str(level)](images))
-        if _is(fade, 0.0):
+        if is_number(fade, 0.0):
             return leaky(self.from_pictures[str(level - 1)](shrink(images)))
         maps = self.blocks[str(level)](leaky(self.from_pictures[str(level)](images)), noises)
-        if _is(fade, 1.0):
+        if is_number(fade, 1.0):
             return maps
-        return _mixed(leaky(self.from_pictures[str(level - 1)](shrink(images))), maps, fade)
+        return mixed(leaky(self.from_pictures[str(level - 1)](shrink(images))), maps, fade)
 
 
 class _DiscriminatorBlock(nn.Module):
@@ -293,40 +186,3 @@ class _DiscriminatorBlock(nn.Module):
         maps = leaky(self.conv(multiply_noise(maps, noises[0])))
         maps = leaky(self.down(multiply_noise(maps, noises[1])))
         return shrink(maps) if self.shrinks_last else maps
-
-
-def _is(fade: Fade, value: float) -> bool:
-    """Whether the fade is this number; a tensor never is, since reading it would stop the device."""
-    return not isinstance(fade, Tensor) and fade == value
-
-
-def _mixed(old: Float[Tensor, "n c h w"], new: Float[Tensor, "n c h w"], fade: Fade) -> Float[Tensor, "n c h w"]:
-    if not isinstance(fade, Tensor) and not 0.0 <= fade <= 1.0:
-        raise ValueError(f"fade must be 0..1, got {fade}")
-    weight = torch.as_tensor(fade, dtype=new.dtype, device=new.device)
-    return torch.lerp(old.to(new.dtype), new, weight)
-
-
-def _with_labels(
-    latents: Float[Tensor, "n d"], labels: Float[Tensor, "n k"] | None, shape: Shape
-) -> Float[Tensor, "n d+k"]:
-    if latents.ndim != 2 or latents.shape[1] != shape.latent:
-        raise ValueError(f"latents must have shape (n, {shape.latent}), got {tuple(latents.shape)}")
-    if shape.labels == 0:
-        if labels is not None and labels.shape[-1] != 0:
-            raise ValueError("this network was built without labels; leave them out")
-        return latents
-    if labels is None or labels.shape != (latents.shape[0], shape.labels):
-        got = None if labels is None else tuple(labels.shape)
-        raise ValueError(f"labels must have shape ({len(latents)}, {shape.labels}), one-hot rows, got {got}")
-    return torch.cat([latents, labels.to(latents.dtype)], dim=1)
-
-
-def _check_pictures(images: Tensor, shape: Shape, level: int) -> None:
-    if not images.is_floating_point():
-        raise TypeError(f"images must be float in -1..1, got {images.dtype}; gan.data turns uint8 into that")
-    wanted = (shape.channels, *shape.size(level))
-    if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
-        raise ValueError(
-            f"images of level {level} must have shape (n, {', '.join(map(str, wanted))}), got {tuple(images.shape)}"
-        )

@@ -10,8 +10,7 @@ from gan import export
 from gan.checkpoint import Snapshot, load_snapshot
 from gan.export import FORMATS, SUFFIXES, ExportError, export_generator
 from gan.sample import generate, latents_of
-from gan.zoo import build_generator
-from gan.zoo.progan import Shape
+from gan.zoo import Shape, build_generator
 
 
 def snapshot_of(*, labels=0, level=4, fade=0.25, scaling="fused"):

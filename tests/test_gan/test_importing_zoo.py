@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan.importing import ForeignFileError, import_file
 from gan.layers import enlarge
-from gan.zoo.progan import Shape
+from gan.zoo import Shape
 
 MAPS = (12, 12, 8)  # 4, 8 and 16 px: min(64 >> (level - 1), 12)
 

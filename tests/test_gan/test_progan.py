@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from gan.layers import enlarge, shrink
-from gan.zoo import Discriminator, Generator, Shape, build_discriminator, build_generator
+from gan.zoo import Shape, build_discriminator, build_generator
+from gan.zoo.progan import ProGanDiscriminator, ProGanGenerator
 
 SMALL = {"resolution": 32, "latent": 16, "most_maps": 16, "map_budget": 128}
 
@@ -38,7 +39,7 @@ def test_parameters_are_as_many_as_published(resolution: int):
 
 def test_the_cifar_networks_have_the_published_size():
     shape = Shape(resolution=32, latent=128, most_maps=128, map_budget=4096)
-    assert (_count(Generator(shape)), _count(Discriminator(shape))) == (1_296_908, 1_298_689)
+    assert (_count(ProGanGenerator(shape)), _count(ProGanDiscriminator(shape))) == (1_296_908, 1_298_689)
 
 
 @pytest.mark.parametrize("scaling", ["fused", "separate"])
@@ -147,7 +148,7 @@ def test_pictures_of_another_level_are_refused():
 @pytest.mark.parametrize("level", [1, 6])
 def test_a_level_that_is_not_there_is_refused(level: int):
     generator, _ = _pair()
-    with pytest.raises(ValueError, match=rf"level must be 2..5 for 32 px, got {level}"):
+    with pytest.raises(ValueError, match=rf"level must be 2..5 for progan of 32 px, got {level}"):
         generator(torch.zeros(1, 16), level=level)
 
 
@@ -164,7 +165,7 @@ def test_a_fade_beyond_its_ends_is_refused(fade: float):
         ({"resolution": 48}, "power of two"),
         ({"channels": 0}, "channels must be at least 1"),
         ({"labels": -1}, "labels"),
-        ({"scaling": "fast"}, "'fused' or 'separate', got 'fast'"),
+        ({"scaling": "fast"}, "scaling must be one of fused, separate, got 'fast'"),
     ],
 )
 def test_impossible_shapes_are_refused(wrong: dict, message: str):
@@ -177,6 +178,6 @@ def test_an_unknown_architecture_names_the_nearest():
         build_generator("pro-gan", 8)
 
 
-def _pair(**changes: object) -> tuple[Generator, Discriminator]:
+def _pair(**changes: object) -> tuple[ProGanGenerator, ProGanDiscriminator]:
     shape = Shape(**{**SMALL, **changes})
-    return Generator(shape), Discriminator(shape)
+    return ProGanGenerator(shape), ProGanDiscriminator(shape)

@@ -9,7 +9,8 @@ import torch
 from gan.layers import multiply_noise
 from gan.losses import noise_strength, smoothed_loss
 from gan.schedule import Schedule
-from gan.zoo import Discriminator, Shape, build_discriminator, build_generator
+from gan.zoo import Shape, build_discriminator, build_generator
+from gan.zoo.progan import ProGanDiscriminator
 
 
 def test_multiplicative_noise_has_a_factor_for_each_pictures_channel():
@@ -21,7 +22,7 @@ def test_multiplicative_noise_has_a_factor_for_each_pictures_channel():
 
 def test_without_strength_noise_changes_nothing():
     shape = Shape(resolution=16, latent=8, most_maps=8, map_budget=32)
-    discriminator, images = Discriminator(shape), torch.randn(4, 3, 16, 16)
+    discriminator, images = ProGanDiscriminator(shape), torch.randn(4, 3, 16, 16)
     assert shape.noise_widths(4) == [4, 4, 8, 8, 9]
     silent = discriminator.judge(images, noise=torch.zeros(4, 33))[0]
     assert torch.equal(silent, discriminator(images))

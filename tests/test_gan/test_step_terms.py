@@ -7,7 +7,8 @@ from torch.nn import functional
 from gan.config import LossConfig
 from gan.losses import gradient_norms
 from gan.steps import Part, Steps
-from gan.zoo import Discriminator, Generator, Shape
+from gan.zoo import Shape
+from gan.zoo.progan import ProGanDiscriminator, ProGanGenerator
 from hqdata.training.machine import Machine
 
 CPU = Machine(device="cpu", precision="float32")
@@ -38,7 +39,7 @@ def test_the_generator_is_told_how_well_its_labels_are_guessed():
     assert float(terms["generator/labels"]) == pytest.approx(2.5 * float(guessed), rel=1e-5)
 
 
-def _networks_and_part() -> tuple[Generator, Discriminator, Part]:
+def _networks_and_part() -> tuple[ProGanGenerator, ProGanDiscriminator, Part]:
     """Return networks and what they see; real pictures have other labels than generated ones."""
     torch.manual_seed(0)
     labels = torch.eye(3)[torch.arange(8) % 3]
@@ -52,4 +53,4 @@ def _networks_and_part() -> tuple[Generator, Discriminator, Part]:
         level=3,
         fade=1.0,
     )
-    return Generator(SHAPE), Discriminator(SHAPE), part
+    return ProGanGenerator(SHAPE), ProGanDiscriminator(SHAPE), part

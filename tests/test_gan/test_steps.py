@@ -13,7 +13,8 @@ from gan.config import LossConfig
 from gan.losses import gradient_norms, label_loss
 from gan.processes import deal
 from gan.steps import Part, Steps
-from gan.zoo import Discriminator, Generator, Shape
+from gan.zoo import Shape
+from gan.zoo.progan import ProGanDiscriminator, ProGanGenerator
 from hqdata.training.machine import Machine
 
 CPU = Machine(device="cpu", precision="float32")
@@ -166,10 +167,10 @@ def test_compiled_losses_have_the_eager_gradients(monkeypatch: pytest.MonkeyPatc
     assert len(graphs) == 3
 
 
-def _pair(**changes: Any) -> tuple[Generator, Discriminator]:
+def _pair(**changes: Any) -> tuple[ProGanGenerator, ProGanDiscriminator]:
     torch.manual_seed(0)
     shape = Shape(**{**SMALL, **changes})
-    generator, discriminator = Generator(shape), Discriminator(shape)
+    generator, discriminator = ProGanGenerator(shape), ProGanDiscriminator(shape)
     with torch.no_grad():
         discriminator.score.bias.fill_(0.1)
     return generator, discriminator
@@ -191,12 +192,12 @@ def _part(*, level: int = 3, fade: Any = 0.4, count: int = 8, labels: int = 0, l
 
 
 def _gradients(
-    pair: tuple[Generator, Discriminator], loss: LossConfig, parts: list[Part], machine: Machine = CPU
+    pair: tuple[ProGanGenerator, ProGanDiscriminator], loss: LossConfig, parts: list[Part], machine: Machine = CPU
 ) -> dict[str, Tensor]:
     return _of(Steps(*pair, loss, machine=machine), pair, *parts)
 
 
-def _of(steps: Steps, pair: tuple[Generator, Discriminator], *parts: Part) -> dict[str, Tensor]:
+def _of(steps: Steps, pair: tuple[ProGanGenerator, ProGanDiscriminator], *parts: Part) -> dict[str, Tensor]:
     """Return both networks' gradients of one step in parts."""
     for network in pair:
         network.zero_grad()

@@ -8,7 +8,7 @@ import pytest
 from gan.config import GanConfig
 from gan.schedule import Schedule
 from gan.timelapse import find_samples, time_lapse
-from gan.zoo.progan import Shape
+from gan.zoo import Shape
 from hqdata.png import encode_png
 
 CONFIG = GanConfig(

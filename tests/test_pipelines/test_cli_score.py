@@ -11,7 +11,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from gan.checkpoint import save_generator
-from gan.zoo import Generator, Shape
+from gan.zoo import Shape
+from gan.zoo.progan import ProGanGenerator
 from pipelines.cli import cli
 
 
@@ -75,7 +76,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint's folder, of a generator for 16 px that never learned."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("training")
-    generator = Generator(Shape(resolution=16, latent=8, most_maps=8, map_budget=64, channels=1))
+    generator = ProGanGenerator(Shape(resolution=16, latent=8, most_maps=8, map_budget=64, channels=1))
     save_generator(folder / "average.safetensors", generator, level=4, fade=1.0, images=0)
     return folder
 

@@ -18,7 +18,8 @@ from PIL import Image
 from small_features import noise_pictures
 
 from gan.checkpoint import save_generator
-from gan.zoo import Generator, Shape
+from gan.zoo import Shape
+from gan.zoo.progan import ProGanGenerator
 from hqdata.storage import Folder, open_folder
 from metrics.evaluation import evaluate
 from metrics.report import Report
@@ -51,7 +52,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         Image.fromarray(picture.transpose(1, 2, 0)).save(folder / "files" / f"{number}.png")
     np.savez(folder / "grey.npz", noise_pictures(1, 30, channels=1))
     torch.manual_seed(0)
-    generator = Generator(Shape(resolution=32, latent=8, most_maps=8, map_budget=64))
+    generator = ProGanGenerator(Shape(resolution=32, latent=8, most_maps=8, map_budget=64))
     save_generator(folder / "training" / "average.safetensors", generator, level=5, fade=1.0, images=0)
     return {"files": folder / "files", "grey": folder / "grey.npz", "generator": folder / "training"}
 
