@@ -34,6 +34,7 @@ def generate(
     *,
     level: int | None = None,
     fade: Fade = 1.0,
+    truncation: float = 1.0,
 ) -> UInt8[Tensor, "n c h w"]:
     """Return stored pictures of the level's own size, on the CPU: x 127.5 + 127.5, rounded and saturated.
 
@@ -43,7 +44,14 @@ def generate(
         labels: one-hot rows where the network has labels.
         level: log2 of the resolution; the last by default.
         fade: share of the level's own block.
+        truncation: factor on the styles' distance from their mean, of a generator that `truncates`.
+
+    Raises:
+        ValueError: when a truncation is asked of a generator that has no styles.
     """
+    if truncation != 1.0 and not generator.truncates:
+        raise ValueError(f"{generator.shape.architecture} has no styles to truncate; leave truncation at 1")
+    styled = {"truncation": truncation} if generator.truncates else {}
     device = next(generator.parameters()).device
     level = generator.shape.checked_level(level)
     batch = max(1, min(64, BATCH_PIXELS // math.prod(generator.shape.size(level))))
@@ -51,7 +59,7 @@ def generate(
     for start in range(0, len(latents), batch):
         rows = slice(start, start + batch)
         named = None if labels is None else labels[rows].to(device)
-        images = generator(latents[rows].to(device), named, level, fade)
+        images = generator(latents[rows].to(device), named, level, fade, **styled)
         parts.append((images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
     if not parts:
         return torch.empty(0, generator.shape.channels, *generator.shape.size(level), dtype=torch.uint8)

@@ -90,6 +90,7 @@ def draw_walk(
     *,
     level: int | None = None,
     fade: float = 1.0,
+    truncation: float = 1.0,
     columns: int | None = None,
     height: int | None = None,
 ) -> Iterator[UInt8[np.ndarray, "i j 3"]]:
@@ -101,11 +102,13 @@ def draw_walk(
         labels: one-hot rows, one for each walker, where the network has labels.
         level: log2 of the resolution; the last by default.
         fade: share of the level's own block.
+        truncation: see `gan.sample.generate`.
         columns: pictures in a row; about a square by default.
         height: pixels that each picture is enlarged to; see `gan.sample.sheet`.
     """
     for latents in walk:
-        yield sheet(generate(generator, latents, labels, level=level, fade=fade), columns=columns, height=height)
+        images = generate(generator, latents, labels, level=level, fade=fade, truncation=truncation)
+        yield sheet(images, columns=columns, height=height)
 
 
 def _on_the_sphere(latents: Tensor) -> _Walk:

@@ -47,6 +47,14 @@ _threads_option = click.option("--threads", type=COUNT, help="Threads of the pro
 _label_option = click.option(
     "--label", type=click.IntRange(min=0), metavar="N", help="Class to draw, for networks with labels.  [in turn]"
 )
+_truncation_option = click.option(
+    "--truncation",
+    type=NOT_NEGATIVE,
+    default=1.0,
+    show_default=True,
+    metavar="PSI",
+    help="Below 1, for style: more alike, fewer failures.",
+)
 _height_option = click.option(
     "--height", type=COUNT, help="Pixels that each picture is enlarged to, a multiple of its own."
 )
@@ -211,12 +219,20 @@ def _plan(given: dict[str, Any], resumed: Path | None, device: str, processes: i
     "--out", type=ANY, callback=_sheet_or_folder, metavar="DIR|FILE.png", default="samples.png", show_default=True
 )
 @_label_option
+@_truncation_option
 @click.option("--columns", type=COUNT, help="Pictures in a row of a FILE.")
 @_height_option
 @_device_option
 @_threads_option
 def sample(
-    checkpoint: Path, seeds: list[int], out: Path, label: int | None, columns: int | None, height: int | None, **on: Any
+    checkpoint: Path,
+    seeds: list[int],
+    out: Path,
+    label: int | None,
+    truncation: float,
+    columns: int | None,
+    height: int | None,
+    **on: Any,
 ) -> None:
     """Draw pictures: all on one sheet as FILE.png, or each as a PNG of its own in DIR.
 
@@ -231,9 +247,10 @@ def sample(
     if not on_a_sheet and (columns or height):
         raise click.UsageError(f"--columns and --height are of a sheet; name it FILE.png, got the folder {out}")
     snapshot, generator = _opened(checkpoint, on)
+    _check_truncation(generator, truncation)
     labels = _labels(generator, label, len(seeds))
     latents = latents_of(seeds, generator.shape.latent)
-    images = generate(generator, latents, labels, level=snapshot.level, fade=snapshot.fade)
+    images = generate(generator, latents, labels, level=snapshot.level, fade=snapshot.fade, truncation=truncation)
     if on_a_sheet:
         write_bytes(out, encode_png(sheet(images, columns=columns, height=height)))
     else:
@@ -254,6 +271,7 @@ def sample(
 )
 @click.option("--grid", type=_Grid(), default="4x2", show_default=True, metavar="CxR", help="Walks side by side.")
 @_label_option
+@_truncation_option
 @_height_option
 @_device_option
 @_threads_option
@@ -267,6 +285,7 @@ def interpolate(
     seeds: list[int] | None,
     grid: tuple[int, int],
     label: int | None,
+    truncation: float,
     height: int | None,
     **on: Any,
 ) -> None:
@@ -279,6 +298,7 @@ def interpolate(
     from gan.walk import draw_walk, smoothed_walk, walk_between
 
     snapshot, generator = _opened(checkpoint, on)
+    _check_truncation(generator, truncation)
     frames, columns = max(2, round(seconds * fps)), grid[0]
     if seeds:
         walk = walk_between(latents_of(seeds, generator.shape.latent), max(1, round(frames / len(seeds))))
@@ -288,7 +308,14 @@ def interpolate(
         walk = smoothed_walk(frames, walkers, generator.shape.latent, smoothing_frames=smoothing * fps, seed=seed)
     labels = _labels(generator, label, walk.shape[1])
     pictures = draw_walk(
-        generator, walk, labels, level=snapshot.level, fade=snapshot.fade, columns=columns, height=height
+        generator,
+        walk,
+        labels,
+        level=snapshot.level,
+        fade=snapshot.fade,
+        truncation=truncation,
+        columns=columns,
+        height=height,
     )
     write_video(out, pictures, frames_a_second=fps)
     click.echo(f"{len(walk)} frames  {out}")
@@ -362,6 +389,13 @@ def _labels(generator: Generator, label: int | None, count: int) -> Tensor | Non
         return None
     chosen = torch.arange(count) % classes if label is None else torch.full((count,), label)
     return torch.eye(classes)[chosen]
+
+
+def _check_truncation(generator: Generator, truncation: float) -> None:
+    if truncation != 1.0 and not generator.truncates:
+        raise click.UsageError(
+            f"--truncation {truncation:g}: {generator.shape.architecture} has no styles; leave it out"
+        )
 
 
 def _size(generator: Generator, level: int) -> str:

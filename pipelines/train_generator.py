@@ -226,10 +226,11 @@ def _tell(config: GanConfig, pictures: Pictures, machine: Machine, processes: Pr
     labels = f", {shape.labels} labels" if shape.labels else ""
     several = f" x {processes.world} processes" if processes.world > 1 else ""
     _LOGGER.info(
-        "%d pictures of %d px%s; networks of %d px on %s%s in %s",
+        "%d pictures of %d px%s; %s networks of %d px on %s%s in %s",
         len(pictures),
         1 << pictures.last_level,
         labels,
+        shape.architecture,
         shape.resolution,
         machine.device,
         several,
