@@ -34,12 +34,12 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def weights(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p q"]:
-        """Return how much of each pixel q each pixel p gathers; rows sum to 1 (equation 1)."""
+        """Return how much of each pixel q each pixel p gathers; rows sum to 1, in float32 (equation 1)."""
         keys, queries = self.key(maps).flatten(2), self.query(maps).flatten(2)
-        return torch.softmax(queries.transpose(1, 2).float() @ keys.float(), dim=2)
+        return torch.softmax((queries.transpose(1, 2) @ keys).float(), dim=2)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Return the maps with what their pixels gathered (equations 2 and 3)."""
-        values = self.value(maps).flatten(2).float()
-        gathered = values @ self.weights(maps).transpose(1, 2)
-        return maps + self.gamma * self.out(gathered.unflatten(2, maps.shape[2:]).to(maps.dtype))
+        values = self.value(maps).flatten(2)
+        gathered = values @ self.weights(maps).transpose(1, 2).to(values.dtype)
+        return maps + self.gamma * self.out(gathered.unflatten(2, maps.shape[2:]))
