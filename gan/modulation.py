@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["AdaptiveInstanceNorm", "ModulatedBatchNorm", "SelfModulation", "label_modulation"]
+__all__ = [
+    "AdaptiveInstanceNorm",
+    "ModulatedBatchNorm",
+    "SelfModulation",
+    "begin_statistics",
+    "has_batch_statistics",
+    "label_modulation",
+]
 
 EPSILON = 1e-8
 """Under the square root of instance normalisation."""
@@ -86,6 +95,30 @@ class AdaptiveInstanceNorm(nn.Module):
         centred = wide - wide.mean(dim=(2, 3), keepdim=True)
         values = centred * torch.rsqrt(centred.square().mean(dim=(2, 3), keepdim=True) + EPSILON)
         return _scaled(values.to(maps.dtype), self.modulation(styles))
+
+
+def has_batch_statistics(network: nn.Module) -> bool:
+    """Return whether what a network makes of a picture depends on the others of its minibatch, by normalisation."""
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+@torch.no_grad()
+def begin_statistics(network: nn.Module, draw: Callable[[], object]) -> None:
+    """Set the running averages of batch normalisations to one pass's statistics, where they would begin with 0 and 1.
+
+    Args:
+        network: in training mode; without batch normalisations nothing is done.
+        draw: lets many pictures through the network.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    draw()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def _hidden_layer(width_in: int, width: int, width_out: int) -> nn.Sequential:

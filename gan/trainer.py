@@ -19,6 +19,7 @@ from gan.config import GanConfig
 from gan.data import Feed, prepare
 from gan.ema import decay_for, update_average
 from gan.losses import noise_strength, smoothed_loss
+from gan.modulation import begin_statistics, has_batch_statistics
 from gan.pictures import Pictures
 from gan.processes import ALONE, Processes, deal
 from gan.schedule import Phase
@@ -36,6 +37,8 @@ Network = TypeVar("Network", bound=nn.Module)
 
 MOST_PARTS = 64
 """A step is split no further when memory runs out."""
+STATISTICS_COUNT = 64
+"""Pictures from whose features batch normalisations take their first running statistics."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ class Trainer:
         shape = config.networks
         self.generator = self._placed(build_generator(shape.architecture, shape=shape))
         self.discriminator = self._placed(build_discriminator(shape.architecture, shape=shape))
+        self._begin_statistics()
         for network in (self.generator, self.discriminator):
             processes.spread([*network.parameters(), *network.buffers()])
         self.average: Generator = copy.deepcopy(self.generator).requires_grad_(False).eval()
@@ -91,15 +95,16 @@ class Trainer:
         _set_rate(self.discriminator_optimiser, phase.discriminator_rate)
         terms: dict[str, Tensor] = {}
         for repeat in range(self.config.training.critic_steps):
-            whole = self._whole_part(phase, f"critic-{repeat}")
-            self._prepare_layers(self.discriminator, f"critic-{repeat}")
-            terms = self._descend(self._steps.discriminator, whole, self.discriminator, self.discriminator_optimiser)
+            purpose = f"critic-{repeat}"
+            whole = self._whole_part(phase, purpose)
+            terms = self._descend(
+                self._steps.discriminator, whole, self.discriminator, self.discriminator_optimiser, purpose
+            )
             self._follow_loss(terms["score"])
             update_average(self.average, self.generator, self._decay(phase))
             self.images += phase.minibatch
         whole = self._generator_part(phase, whole)
-        self._prepare_layers(self.generator, "generator")
-        terms |= self._descend(self._steps.generator, whole, self.generator, self.generator_optimiser)
+        terms |= self._descend(self._steps.generator, whole, self.generator, self.generator_optimiser, "generator")
         return terms
 
     def close(self) -> None:
@@ -168,9 +173,17 @@ class Trainer:
             noise=self._noise(phase, "generator", share),
         )
 
-    def _prepare_layers(self, network: nn.Module, purpose: str) -> None:
-        """Bring a network's spectral layers up to date, and seed what the generator itself draws, in each process."""
-        advance_norms(network)
+    def _begin_statistics(self) -> None:
+        """Begin running statistics with those of fresh weights: the average would else draw grey for many steps."""
+        latents = torch.randn(STATISTICS_COUNT, self.config.networks.latent, generator=self._stream("statistics"))
+        labels = self.pictures.labels
+        if labels is not None:
+            labels = labels[torch.arange(STATISTICS_COUNT) % len(labels)].to(self.machine.device)
+        with self.machine.autocast():
+            begin_statistics(self.generator, lambda: self.generator(latents.to(self.machine.device), labels))
+
+    def _seed_layers(self, purpose: str) -> None:
+        """Seed what the generator itself draws, in each process anew."""
         if self.generator.draws:
             torch.manual_seed(self._stream(f"{purpose}-layers-{self.processes.rank}").initial_seed())
 
@@ -200,16 +213,27 @@ class Trainer:
         whole: Part,
         network: nn.Module,
         optimiser: torch.optim.Optimizer,
+        purpose: str,
     ) -> dict[str, Tensor]:
-        """Take one optimiser step, in as many parts as memory asks for; the result is that of one part."""
+        """Take one optimiser step, in as many parts as memory asks for.
+
+        The result is that of one part, to rounding; but batch normalisation takes the statistics of each part, and a
+        generator that draws numbers draws others. What failed leaves no trace.
+        """
+        advance_norms(network)
+        moving = list(self.generator.buffers())
+        held = [buffer.clone() for buffer in moving]
         while True:
             optimiser.zero_grad(set_to_none=True)
+            self._seed_layers(purpose)
             try:
                 added = [terms_of(part) for part in self._split(whole)]
                 break
             except torch.OutOfMemoryError:
                 if not self._can_split_further(whole):
                     raise
+            for buffer, value in zip(moving, held, strict=True):
+                buffer.copy_(value)
         self.processes.average_gradients(network)
         optimiser.step()
         return {name: torch.stack([terms[name] for terms in added]).sum() for name in added[0]}
@@ -223,7 +247,13 @@ class Trainer:
         if parts > MOST_PARTS or self._groups_of(whole) % parts:
             return False
         torch.cuda.empty_cache()
-        _LOGGER.warning("out of memory at level %d: each step now runs in %d parts", whole.level, parts)
+        mixes = has_batch_statistics(self.generator) or has_batch_statistics(self.discriminator)
+        _LOGGER.warning(
+            "out of memory at level %d: each step now runs in %d parts%s",
+            whole.level,
+            parts,
+            ", each with batch statistics of its own" if mixes else "",
+        )
         self._parts = parts
         return True
 
