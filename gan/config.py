@@ -49,7 +49,8 @@ class LossConfig:
     """Weight of the multiplicative noise on the discriminator's features: 0.2 in the paper's least-squares runs, 0 for
     none. Its strength follows the discriminator's loss (`gan.losses.noise_strength`), which is read at every step."""
     label_weight: float = 1.0
-    """Of the label guesses' cross-entropy, where there are labels."""
+    """Of the label guesses' cross-entropy, where there are labels and the discriminator guesses them: progan, dcgan and
+    style."""
 
     def __post_init__(self) -> None:
         weights = (self.weight, self.drift, self.noise, self.label_weight)
@@ -132,9 +133,11 @@ class GanConfig:
         for _, phase in self.course.phases(self.networks.last_level):
             group = min(self.networks.group, phase.minibatch)
             if phase.minibatch % (group * processes):
+                minibatch = f"the minibatch of {phase.minibatch} at {phase.resolution} px cannot be split"
+                if self.networks.group == 1:
+                    raise ConfigError(f"{minibatch} evenly among {processes} processes; change schedule.minibatch")
                 raise ConfigError(
-                    f"the minibatch of {phase.minibatch} at {phase.resolution} px cannot be split into"
-                    f" {processes} x groups of {group} for the minibatch standard deviation; change"
+                    f"{minibatch} into {processes} x groups of {group} for the minibatch standard deviation; change"
                     f" schedule.minibatch_at or networks.stddev_group"
                 )
 

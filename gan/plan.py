@@ -206,7 +206,7 @@ def _count(network: nn.Module) -> int:
 
 def _forward_flops(shape: Shape, level: int) -> float:
     with torch.device("meta"):
-        generator = build_generator(shape.architecture, shape=shape)
+        generator = build_generator(shape.architecture, shape=shape).eval()  # as pictures are drawn later
         latents, labels = torch.empty(1, shape.latent), torch.empty(1, shape.labels)
     return count_costs(lambda: generator(latents, labels if shape.labels else None, level)).flops
 

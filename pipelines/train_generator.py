@@ -75,12 +75,20 @@ class TrainSettings:
         return GanConfig(networks=self.networks, schedule=self.schedule, loss=self.loss, training=self.training)
 
     def fitted_to(self, pictures: Pictures, names: Iterable[str]) -> TrainSettings:
-        """Return these settings with some of `FITTED` as the pictures have them, and labels where none were set."""
+        """Return these settings with some of `FITTED` as the pictures have them, and labels where none were set.
+
+        Raises:
+            ConfigError: when the architecture has no networks of such sizes.
+        """
         own = {"resolution": 1 << pictures.last_level, "channels": pictures.channels}
         own = {name: own[name] for name in names}
         if pictures.labels is not None and not self.networks.labels:
             own["labels"] = pictures.labels.shape[1]
-        return dataclasses.replace(self, networks=dataclasses.replace(self.networks, **own))
+        try:
+            networks = dataclasses.replace(self.networks, **own)
+        except ValueError as error:
+            raise ConfigError(f"[networks], as the pictures want them: {error}") from error
+        return dataclasses.replace(self, networks=networks)
 
     def with_source(self, source: Path) -> TrainSettings:
         """Return these settings with pictures from somewhere else."""
