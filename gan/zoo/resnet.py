@@ -117,11 +117,14 @@ class ResnetDiscriminator(Discriminator):
         end, plain = _end(shape)
         blocks, before = {}, shape.channels
         for level in range(shape.last_level, end, -1):
-            blocks[str(level)] = _DiscriminatorBlock(before, shape.maps_judged(level), spectral, shrinks=True)
-            before = shape.maps_judged(level)
+            after = shape.maps_judged(level)
+            hidden = before if blocks else after
+            blocks[str(level)] = _DiscriminatorBlock(before, after, spectral, hidden=hidden, shrinks=True)
+            before = after
         for number in range(plain):
-            blocks[f"plain{number}"] = _DiscriminatorBlock(before, shape.maps_judged(end), spectral, shrinks=False)
-            before = shape.maps_judged(end)
+            after = shape.maps_judged(end)
+            blocks[f"plain{number}"] = _DiscriminatorBlock(before, after, spectral, hidden=before, shrinks=False)
+            before = after
         self.blocks = nn.ModuleDict(blocks)
         self.attention_block = None if attention_level is None else str(attention_level + 1)
         self.attention = None if attention_level is None else SelfAttention(shape.maps_judged(attention_level + 1))
@@ -183,12 +186,15 @@ class _GeneratorBlock(nn.Module):
 
 
 class _DiscriminatorBlock(nn.Module):
-    """Maps of half the size, or of their own (figure 8)."""
+    """Maps of half the size, or of their own (figure 8).
 
-    def __init__(self, before: int, after: int, spectral: bool, *, shrinks: bool) -> None:
+    In the authors' code only a block that sees pictures widens them at once; the others are within as wide as before.
+    """
+
+    def __init__(self, before: int, after: int, spectral: bool, *, hidden: int, shrinks: bool) -> None:
         super().__init__()
         self.shrinks = shrinks
-        self.convs = nn.ModuleList([_conv(spectral, before, after), _conv(spectral, after, after)])
+        self.convs = nn.ModuleList([_conv(spectral, before, hidden), _conv(spectral, hidden, after)])
         self.shortcut = _conv(spectral, before, after, 1, gain=1.0) if shrinks or before != after else None
 
     def forward(self, maps: Float[Tensor, "n c h w"], *, rectified: bool) -> Float[Tensor, "n e i j"]:
