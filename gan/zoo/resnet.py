@@ -100,7 +100,7 @@ class ResnetGenerator(Generator):
 
     def condition(self, latents: Float[Tensor, "n d"], labels: Float[Tensor, "n k"] | None) -> Condition:
         """Return what the normalisations are told: the labels."""
-        return labels
+        return None if labels is None else labels.to(latents.dtype)
 
 
 class ResnetDiscriminator(Discriminator):

@@ -152,6 +152,15 @@ def test_labels_change_the_pictures_of_a_generator_that_has_learned_them():
     assert not torch.allclose(generator(latents, labels), generator(latents, labels.roll(1, 0)), atol=1e-2)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bool])
+def test_labels_may_be_numbers_of_any_kind(dtype: torch.dtype):
+    generator, discriminator = _pair(labels=3)
+    latents, labels = torch.randn(4, 6), torch.eye(3)[[0, 1, 2, 0]]
+    pictures = generator(latents, labels)
+    assert torch.equal(generator(latents, labels.to(dtype)), pictures)
+    assert torch.equal(discriminator(pictures, labels.to(dtype)), discriminator(pictures, labels))
+
+
 def test_pictures_are_within_their_range():
     generator, _ = _pair()
     pictures = generator(torch.randn(4, 6) * 1000)
@@ -286,7 +295,7 @@ def _numbers(network: nn.Module) -> dict[str, np.ndarray]:
 
 
 def _tensor(rows: np.ndarray | None) -> Tensor | None:
-    return None if rows is None else torch.from_numpy(rows).float()
+    return None if rows is None else torch.from_numpy(rows)
 
 
 def _count(network: nn.Module) -> int:
