@@ -95,13 +95,10 @@ class StyleGenerator(Generator):
             level: log2 of the nominal resolution; the last by default.
             fade: share of the level's own block.
             truncation: how far styles up to 32 x 32 pixels may lie from the mean style, as a factor: 0 draws one
-                picture for all, 1 leaves them where they are.
+                picture for all, 1 leaves them where they are. Training does not look at it.
         """
         level = self.shape.checked_level(level)
-        styles = self.styles(latents, labels)
-        if self.training:
-            self._follow(styles)
-        rows = self._rows(styles, labels, level, truncation)
+        rows = self._rows(latents, labels, level, truncation)
         maps = self.constant.expand(latents.shape[0], -1, -1, -1)
         for number in range(FIRST_LEVEL, level):
             maps = self.blocks[str(number)](maps, rows)
@@ -121,31 +118,31 @@ class StyleGenerator(Generator):
             rows = leaky(dense(rows))
         return rows
 
-    @torch.no_grad()
-    def _follow(self, styles: Float[Tensor, "n d"]) -> None:
-        self.mean_style.lerp_(styles.float().mean(dim=0), 1 - MEAN_DECAY)
-
     def _rows(
-        self, styles: Float[Tensor, "n d"], labels: Float[Tensor, "n k"] | None, level: int, truncation: float
+        self, latents: Float[Tensor, "n d"], labels: Float[Tensor, "n k"] | None, level: int, truncation: float
     ) -> Sequence[Float[Tensor, "n d"]]:
         """Return the style of each layer, two a level."""
-        count = 2 * (level - FIRST_LEVEL + 1)
+        styles, count = self.styles(latents, labels), 2 * (level - FIRST_LEVEL + 1)
         if self.training:
-            return self._mixed_styles(styles, labels, count)
+            self._follow(styles)
+            return _mixed_rows(styles, self.styles(torch.randn_like(latents), labels), count)
         if truncation == 1.0:
             return [styles] * count
         near = torch.lerp(self.mean_style.to(styles.dtype), styles, truncation)
         return [near if layer < TRUNCATED_LAYERS else styles for layer in range(count)]
 
-    def _mixed_styles(
-        self, styles: Float[Tensor, "n d"], labels: Float[Tensor, "n k"] | None, count: int
-    ) -> Sequence[Float[Tensor, "n d"]]:
-        """Return each layer's style where most pictures get another latent's from some layer on."""
-        device = styles.device
-        others = self.styles(torch.randn(styles.shape[0], self.shape.latent, device=device), labels)
-        first = torch.randint(1, count, (styles.shape[0], 1), device=device)
-        first = torch.where(torch.rand(styles.shape[0], 1, device=device) < MIXED_SHARE, first, count)
-        return [torch.where(first <= layer, others, styles) for layer in range(count)]
+    @torch.no_grad()
+    def _follow(self, styles: Float[Tensor, "n d"]) -> None:
+        self.mean_style.lerp_(styles.to(self.mean_style.dtype).mean(dim=0), 1 - MEAN_DECAY)
+
+
+def _mixed_rows(
+    styles: Float[Tensor, "n d"], others: Float[Tensor, "n d"], count: int
+) -> Sequence[Float[Tensor, "n d"]]:
+    """Return each layer's style where most pictures get the other one from some layer on."""
+    first = torch.randint(1, count, (styles.shape[0], 1), device=styles.device)
+    first = torch.where(torch.rand(styles.shape[0], 1, device=styles.device) < MIXED_SHARE, first, count)
+    return [torch.where(first <= layer, others, styles) for layer in range(count)]
 
 
 class _StyleBlock(nn.Module):
