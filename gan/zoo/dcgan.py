@@ -24,13 +24,12 @@ DEVIATION = 0.02
 
 def usual_shape(resolution: int) -> Shape:
     """Return the sizes of figure 1 at 64 pixels, and as many maps behind the pictures at other resolutions."""
-    level = Shape(resolution=resolution).last_level
     return Shape(
         architecture="dcgan",
         resolution=resolution,
         latent=100,
         most_maps=1024,
-        map_budget=LAST_MAPS << max(level - 2, 1),
+        map_budget=LAST_MAPS * max(resolution // 4, 1),
     )
 
 
