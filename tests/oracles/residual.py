@@ -1,4 +1,4 @@
-"""The residual networks of Miyato et al. 2018 (figure 8, tables 4 and 5), in slow numpy float64, on named weights.
+"""The residual networks of Miyato et al. 2018 (figure 8, tables 4 and 6), in slow numpy float64, on named weights.
 
 Batch normalisation takes the statistics of the pictures at hand, and projection is that of Miyato and Koyama 2018.
 Weights are plain; whoever wants them spectral divides them beforehand. A table of labels holds gamma - 1 and beta.

@@ -28,7 +28,7 @@ def test_the_cifar_networks_are_as_large_as_table_4_says():
     assert tuple(map(_count, pair)) == (4_276_739, 1_053_825)
 
 
-def test_the_generator_of_128_pixels_is_table_5s():
+def test_the_generator_of_128_pixels_is_table_6s():
     with torch.device("meta"):
         generator = build_generator("resnet", 128)
     assert tuple(generator.dense.weight.shape) == (16384, 128)
@@ -42,7 +42,7 @@ def test_the_generator_of_128_pixels_is_table_5s():
     assert tuple(generator.to_pictures.weight.shape) == (3, 64, 3, 3)
 
 
-def test_the_discriminator_of_128_pixels_is_table_5s():
+def test_the_discriminator_of_128_pixels_is_table_6s():
     shape = dataclasses.replace(usual_shape("resnet", 128), discriminator_norm="none")
     with torch.device("meta"):
         discriminator = ResnetDiscriminator(shape)
