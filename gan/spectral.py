@@ -84,7 +84,7 @@ class _LargestSingularValue(nn.Module):
     def advance(self, weight: Tensor, *, iterations: int) -> None:
         """Come nearer to the singular vectors (algorithm 1)."""
         matrix = weight.flatten(1)
-        for _ in range(iterations):
+        for _ in range(0 if weight.is_meta else iterations):  # plans build networks without numbers, again and again
             self.right.copy_(functional.normalize(matrix.t() @ self.left, dim=0))
             self.left.copy_(functional.normalize(matrix @ self.right, dim=0))
 
