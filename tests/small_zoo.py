@@ -40,10 +40,14 @@ def zoo_trainer(name: str, **sections: dict) -> Trainer:
 
 
 def zoo_pair(name: str, **sizes: Any) -> tuple[Generator, Discriminator]:
-    """Return fresh networks of an architecture, the same at every call."""
+    """Return networks of an architecture, the same at every call, of which no part does nothing any more."""
     torch.manual_seed(0)
     shape: Shape = zoo_config(name, networks=sizes, loss={"penalty": "none"}).networks
-    return build_generator(name, shape=shape), build_discriminator(name, shape=shape)
+    pair = build_generator(name, shape=shape), build_discriminator(name, shape=shape)
+    with torch.no_grad():
+        for value in (*pair[0].parameters(), *pair[1].parameters()):
+            value.add_(0.1 * torch.randn_like(value))
+    return pair
 
 
 def zoo_part(*, count: int = 8, labels: int = 0) -> Part:
