@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gan.layers import full_precision
 from gan.spectral import SpectralConv2d
 
 __all__ = ["SelfAttention"]
@@ -36,7 +37,8 @@ class SelfAttention(nn.Module):
     def weights(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p q"]:
         """Return how much of each pixel q each pixel p gathers; rows sum to 1, in float32 (equation 1)."""
         keys, queries = self.key(maps).flatten(2), self.query(maps).flatten(2)
-        return torch.softmax((queries.transpose(1, 2) @ keys).float(), dim=2)
+        with full_precision(maps):
+            return torch.softmax(queries.transpose(1, 2).float() @ keys.float(), dim=2)
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Return the maps with what their pixels gathered (equations 2 and 3)."""

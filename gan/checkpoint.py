@@ -69,6 +69,7 @@ def save_checkpoint(trainer: Trainer, run: Path, *, progress: Mapping[str, Any],
         CheckpointError: when a weight is NaN or infinite; nothing is written.
         OSError: when the disk is full; earlier checkpoints stay.
     """
+    trainer.settle_average()
     tensors = _tensors(trainer)
     bad = _not_finite(tensors)
     if bad:

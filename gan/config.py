@@ -42,7 +42,7 @@ class LossConfig:
     target: float = 1.0
     """Norm that "gradient" asks for; the paper uses 750 for CIFAR-10."""
     norm: Literal["full", "native"] = "full"
-    """Size at which "gradient" measures norms: that of the last level, as the authors' code, or the level's own."""
+    """Size at which penalties measure norms: that of the last level, as the authors' code, or the level's own."""
     drift: float = 0.001
     """Weight of the squared scores of real pictures."""
     noise: float = 0.0
@@ -150,8 +150,13 @@ class GanConfig:
         if self.networks.judged_norm == "batch" and self.loss.penalty != "none" and self.loss.weight:
             raise ConfigError(
                 f"loss.penalty {self.loss.penalty!r} looks at pictures one by one, which batch normalisation in the"
-                ' discriminator mixes; set loss.penalty to "none", or networks.discriminator_norm to "none" or'
-                ' "spectral"'
+                ' discriminator mixes; set loss.penalty to "none" and loss.adversarial to "non-saturating", as the'
+                ' preset dcgan-64 does, or networks.discriminator_norm to "none" or "spectral"'
+            )
+        if self.networks.judged_norm == "batch" and self.loss.adversarial == "wgan":
+            raise ConfigError(
+                'loss.adversarial "wgan" needs a discriminator whose slope is held, which batch normalisation does not;'
+                ' set it to "non-saturating" or "hinge", or networks.discriminator_norm to "spectral"'
             )
         if self.loss.noise and not self.networks.grows:
             raise ConfigError(

@@ -7,6 +7,7 @@ rate (section 4.1), pixel norm (4.2), minibatch standard deviation (section 3).
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,7 @@ __all__ = [
     "PixelNorm",
     "blur",
     "enlarge",
+    "full_precision",
     "leaky",
     "multiply_noise",
     "shrink",
@@ -35,6 +37,14 @@ SLOPE = 0.2
 """Of the leaky rectifiers (appendix A)."""
 EPSILON = 1e-8
 """Under the square roots of pixel norm and minibatch standard deviation."""
+
+
+def full_precision(values: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which products of float32 values keep float32, also where autocast would shorten them."""
+    kind = values.device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):  # plans run on meta tensors, of which autocast knows none
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def leaky(maps: Float[Tensor, "n c ..."]) -> Float[Tensor, "n c ..."]:
@@ -53,14 +63,14 @@ def shrink(maps: Float[Tensor, "n c 2*h 2*w"]) -> Float[Tensor, "n c h w"]:
 
 
 def blur(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """Return the maps through the kernel 1, 2, 1 both ways, over 16 (Karras et al. 2019, section 2).
+    """Return the maps through the kernel 1, 2, 1 both ways, over 16 (Karras et al. 2019, appendix C).
 
-    Pixels at the rim are repeated outwards, so that even maps stay even.
+    Pixels at the rim are repeated outwards, so that even maps stay even. torch's own padding would do so as well, but
+    its gradient on a GPU is another at every run, and cannot be compiled.
     """
-    channels = maps.shape[1]
-    taps = torch.tensor([0.25, 0.5, 0.25], dtype=maps.dtype, device=maps.device)
-    kernel = (taps[:, None] * taps).expand(channels, 1, 3, 3)
-    return functional.conv2d(functional.pad(maps, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
+    higher = torch.cat([maps[:, :, :1], maps, maps[:, :, -1:]], dim=2)
+    wider = torch.cat([higher[:, :, :, :1], higher, higher[:, :, :, -1:]], dim=3)
+    return functional.avg_pool2d(functional.avg_pool2d(wider, 2, stride=1), 2, stride=1)
 
 
 def multiply_noise(maps: Float[Tensor, "n c h w"], noise: Float[Tensor, "n c"] | None) -> Float[Tensor, "n c h w"]:

@@ -171,9 +171,20 @@ def gradient_penalty(
     return (weight / target**2) * (gradient_norms(critic, images) * factor - target).square()
 
 
-def zero_centred_penalty(critic: Critic, images: Float[Tensor, "n c h w"], *, weight: float = 10.0) -> Scores:
-    """Return weight / 2 |gradient|^2 (Mescheder et al. 2018, equation 9): R1 at real pictures, R2 at generated ones."""
-    return 0.5 * weight * _squared_norms(critic, images)
+def zero_centred_penalty(
+    critic: Critic, images: Float[Tensor, "n c h w"], *, weight: float = 10.0, factor: float = 1.0
+) -> Scores:
+    """Return weight / 2 (|gradient| factor)^2 (Mescheder et al. 2018, equation 9).
+
+    R1 at real pictures, R2 at generated ones.
+
+    Args:
+        critic: pictures to scores.
+        images: where to look.
+        weight: gamma.
+        factor: what the norm is multiplied with first; see `full_resolution_factor`.
+    """
+    return 0.5 * weight * factor**2 * _squared_norms(critic, images)
 
 
 def full_resolution_factor(level: int, last_level: int) -> float:

@@ -12,9 +12,9 @@ __all__ = [
     "AdaptiveInstanceNorm",
     "ModulatedBatchNorm",
     "SelfModulation",
-    "begin_statistics",
     "has_batch_statistics",
     "label_modulation",
+    "measure_statistics",
 ]
 
 EPSILON = 1e-8
@@ -71,7 +71,10 @@ class SelfModulation(nn.Module):
 
 
 def label_modulation(labels: int, channels: int) -> nn.Linear:
-    """Return conditional batch normalisation's table: gamma - 1 and beta for each label (Dumoulin et al. 2017)."""
+    """Return conditional batch normalisation's table: gamma - 1 and beta for each label (Dumoulin et al. 2017).
+
+    It has a bias as well, so that a row of labels that are all 0 has a gamma and a beta to learn.
+    """
     table = nn.Linear(labels, 2 * channels)
     nn.init.zeros_(table.weight)
     nn.init.zeros_(table.bias)
@@ -103,20 +106,27 @@ def has_batch_statistics(network: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def begin_statistics(network: nn.Module, draw: Callable[[], object]) -> None:
-    """Set the running averages of batch normalisations to one pass's statistics, where they would begin with 0 and 1.
+def measure_statistics(network: nn.Module, draw: Callable[[int], object], *, passes: int = 1) -> None:
+    """Replace the running averages of batch normalisations by the mean statistics of some passes.
+
+    A fresh network's would begin with 0 and 1, and those of another network's features do not go with averaged weights.
 
     Args:
-        network: in training mode; without batch normalisations nothing is done.
-        draw: lets many pictures through the network.
+        network: in either mode; without batch normalisations nothing is done.
+        draw: lets many pictures through the network, which is in training mode then; called with 0, 1, ...
+        passes: how often.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
         return
-    momenta = [norm.momentum for norm in norms]
+    momenta, training = [norm.momentum for norm in norms], network.training
     for norm in norms:
-        norm.momentum = 1.0
-    draw()
+        norm.reset_running_stats()
+        norm.momentum = None  # an average of all passes alike
+    network.train()
+    for index in range(passes):
+        draw(index)
+    network.train(training)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 

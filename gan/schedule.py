@@ -59,11 +59,11 @@ class Schedule:
     minibatch_at: Mapping[int, int] = field(default_factory=dict)
     """By resolution."""
     rate: float = 0.001
-    """Adam's learning rate of both networks where `rate_at` has no entry."""
+    """Adam's learning rate of the generator where `rate_at` has no entry."""
     rate_at: Mapping[int, float] = field(default_factory=dict)
     """By resolution."""
     discriminator_pace: float = 1.0
-    """The discriminator's learning rate, as a multiple of the generator's (Heusel et al. 2017)."""
+    """The discriminator's learning rate, as a multiple of the generator's; 1 for the same (Heusel et al. 2017)."""
     rise_images: int = 0
     """While which the rates rise as exp(-5 (1 - t)^2), as in the paper's own code; 0 for none."""
     tick_images: int = 160_000

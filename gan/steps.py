@@ -18,6 +18,7 @@ from torch import Tensor
 from gan.config import LossConfig
 from gan.losses import (
     ADVERSARIAL,
+    Critic,
     drift,
     full_resolution_factor,
     gradient_penalty,
@@ -128,15 +129,15 @@ class Steps:
             _total(terms, name).backward()
         return {name: value.detach() for name, value in terms.items()}
 
-    def _judge(self, part: Part, images: Float[Tensor, "b c h w"], role: int) -> tuple[Tensor, Tensor]:
-        """Score pictures; those of the penalty lie between a real and a generated one of the same labels."""
+    def _judge(
+        self, part: Part, images: Float[Tensor, "b c h w"], role: int, labels: Float32[Tensor, "b k"] | None
+    ) -> tuple[Tensor, Tensor]:
         noise = None if part.noise is None else part.noise[:, role]
-        labels = part.real_labels if role == REAL else part.labels
         return self._discriminator.judge(images, labels, level=part.level, fade=part.fade, noise=noise)
 
     def _score_terms(self, part: Part, generated: Float32[Tensor, "b c h w"]) -> dict[str, Tensor]:
-        real, real_logits = self._judge(part, part.real, REAL)
-        fake, fake_logits = self._judge(part, generated, GENERATED)
+        real, real_logits = self._judge(part, part.real, REAL, part.real_labels)
+        fake, fake_logits = self._judge(part, generated, GENERATED, part.labels)
         each = {
             "score": self._game.discriminator(real, fake),
             "score/drift": drift(real, self._loss.drift),
@@ -149,27 +150,26 @@ class Steps:
         return _means(each, part.minibatch)
 
     def _penalty_terms(self, part: Part, generated: Float32[Tensor, "b c h w"]) -> dict[str, Tensor]:
-        def critic(images: Float[Tensor, "b c h w"]) -> Float32[Tensor, " b"]:
-            return self._judge(part, images, PENALTY)[0]
+        def critic(labels: Float32[Tensor, "b k"] | None) -> Critic:
+            return lambda images: self._judge(part, images, PENALTY, labels)[0]
 
-        loss = self._loss
+        loss, last = self._loss, self._discriminator.shape.last_level
+        factor = full_resolution_factor(part.level, last) if loss.norm == "full" else 1.0
         if loss.penalty == "gradient":
-            last = self._discriminator.shape.last_level
-            factor = full_resolution_factor(part.level, last) if loss.norm == "full" else 1.0
             between = mixtures(part.real, generated, part.shares)
-            each = gradient_penalty(critic, between, weight=loss.weight, target=loss.target, factor=factor)
+            each = gradient_penalty(critic(part.labels), between, weight=loss.weight, target=loss.target, factor=factor)
         else:
-            each = zero_centred_penalty(critic, part.real, weight=loss.weight)
+            each = zero_centred_penalty(critic(part.real_labels), part.real, weight=loss.weight, factor=factor)
             if loss.penalty == "r1+r2":
-                each = each + zero_centred_penalty(critic, generated, weight=loss.weight)
+                each = each + zero_centred_penalty(critic(part.labels), generated, weight=loss.weight, factor=factor)
         return _means({"penalty": each}, part.minibatch)
 
     def _generator_terms(self, part: Part) -> dict[str, Tensor]:
         images = self._generator(part.latents, part.labels, part.level, part.fade)
-        fake, logits = self._judge(part, images, GENERATED)
+        fake, logits = self._judge(part, images, GENERATED, part.labels)
         real = fake
         if self._game.generator_needs_reference:
-            real = self._judge(part, part.real, REAL)[0]
+            real = self._judge(part, part.real, REAL, part.real_labels)[0]
         each = {"generator": self._game.generator(real, fake)}
         if self._discriminator.guesses_labels and part.labels is not None:
             each["generator/labels"] = self._loss.label_weight * label_loss(logits, part.labels)

@@ -19,11 +19,11 @@ from gan.config import GanConfig
 from gan.data import Feed, prepare
 from gan.ema import decay_for, update_average
 from gan.losses import noise_strength, smoothed_loss
-from gan.modulation import begin_statistics, has_batch_statistics
+from gan.modulation import has_batch_statistics, measure_statistics
 from gan.pictures import Pictures
 from gan.processes import ALONE, Processes, deal
 from gan.schedule import Phase
-from gan.spectral import advance_norms
+from gan.spectral import FIRST_ITERATIONS, advance_norms
 from gan.steps import Part, Steps
 from gan.streams import stream
 from gan.zoo.networks import Generator
@@ -38,7 +38,9 @@ Network = TypeVar("Network", bound=nn.Module)
 MOST_PARTS = 64
 """A step is split no further when memory runs out."""
 STATISTICS_COUNT = 64
-"""Pictures from whose features batch normalisations take their first running statistics."""
+"""Pictures in a pass that batch normalisations take statistics from."""
+AVERAGE_PASSES = 8
+"""Over which the averaged generator's statistics are taken."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class Trainer:
         shape = config.networks
         self.generator = self._placed(build_generator(shape.architecture, shape=shape))
         self.discriminator = self._placed(build_discriminator(shape.architecture, shape=shape))
-        self._begin_statistics()
+        self._measure_statistics(self.generator, passes=1)
         for network in (self.generator, self.discriminator):
             processes.spread([*network.parameters(), *network.buffers()])
         self.average: Generator = copy.deepcopy(self.generator).requires_grad_(False).eval()
@@ -173,14 +175,26 @@ class Trainer:
             noise=self._noise(phase, "generator", share),
         )
 
-    def _begin_statistics(self) -> None:
-        """Begin running statistics with those of fresh weights: the average would else draw grey for many steps."""
-        latents = torch.randn(STATISTICS_COUNT, self.config.networks.latent, generator=self._stream("statistics"))
-        labels = self.pictures.labels
-        if labels is not None:
-            labels = labels[torch.arange(STATISTICS_COUNT) % len(labels)].to(self.machine.device)
-        with self.machine.autocast():
-            begin_statistics(self.generator, lambda: self.generator(latents.to(self.machine.device), labels))
+    def settle_average(self) -> None:
+        """Give the averaged generator what goes with its own weights; called before it is looked at or saved.
+
+        Until then it has the statistics and singular vectors of the generator in training, whose features are others.
+        A function of the averaged weights alone, which the training does not depend on.
+        """
+        advance_norms(self.average, iterations=FIRST_ITERATIONS)
+        self._measure_statistics(self.average, passes=AVERAGE_PASSES)
+
+    def _measure_statistics(self, network: Generator, *, passes: int) -> None:
+        def draw(index: int) -> None:
+            numbers = stream(self.config.training.seed, f"statistics-{index}", 0)
+            latents = torch.randn(STATISTICS_COUNT, self.config.networks.latent, generator=numbers)
+            labels = self.pictures.labels
+            if labels is not None:
+                chosen = torch.randint(len(labels), (STATISTICS_COUNT,), generator=numbers)
+                labels = labels[chosen].to(self.machine.device)
+            network(latents.to(self.machine.device), labels)
+
+        measure_statistics(network, draw, passes=passes)
 
     def _seed_layers(self, purpose: str) -> None:
         """Seed what the generator itself draws, in each process anew."""

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from gan.checkpoint import FOLDER, find_not_finite, latest_checkpoint, load_checkpoint, save_checkpoint
-from gan.config import GanConfig
+from gan.config import GanConfig, gan_config_from_dict
 from gan.data import order
 from gan.pictures import Pictures
 from gan.processes import ALONE, Processes
@@ -25,6 +25,7 @@ from gan.streams import stream
 from gan.trainer import Trainer
 from hqdata.atomic import write_bytes
 from hqdata.png import encode_png
+from hqdata.settings import ConfigError
 from hqdata.training.identity import check_identity
 from hqdata.training.lock import locked_folder
 from hqdata.training.machine import Machine
@@ -87,7 +88,7 @@ def run_training(
     try:
         with locked_folder(run) if processes.leads else nullcontext(), StopRequest() as stop:
             if processes.leads:
-                check_identity(run, _identity(trainer), saved=FOLDER)
+                check_identity(run, _identity(trainer), saved=FOLDER, renewed=_renewed)
             return _Course(trainer, run, looks).follow(stop)
     finally:
         trainer.close()
@@ -102,6 +103,15 @@ def _identity(trainer: Trainer) -> dict[str, Any]:
         "processes": trainer.processes.world,
     }
     return json.loads(json.dumps(identity))
+
+
+def _renewed(noted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a training's identity with the settings that have come since, which were as their defaults are."""
+    try:
+        config = gan_config_from_dict(noted["config"]).to_dict()
+    except (KeyError, TypeError, ConfigError):
+        return noted  # what differs is told by name
+    return {**noted, "config": json.loads(json.dumps(config))}
 
 
 class _Course:
@@ -163,6 +173,7 @@ class _Course:
         trainer, trouble = self._trainer, None
         if self._log:
             phase = trainer.phase
+            trainer.settle_average()
             images = self._drawn()
             path = self._run / "samples" / f"{trainer.images:012d}.png"
             height, width = trainer.config.networks.size(trainer.config.networks.last_level)

@@ -1,5 +1,7 @@
 """Generator and discriminator of Radford et al. 2016 ("DCGAN"): strided convolutions with batch normalisation.
 
+Latents are normal, as everywhere here; the paper's are uniform.
+
 Kernels are 4 x 4, as in everybody's implementation since: the paper's odd ones overlap unevenly when strided, which
 draws checkerboards (Odena et al. 2016; `gan.checkerboard` measures it).
 """
@@ -123,7 +125,7 @@ def _halving(channels_in: int, channels_out: int, *, norm: str) -> list[nn.Modul
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draw fresh weights: normal with a deviation of 0.02, scales around 1 (section 4)."""
+    """Draw fresh weights: normal with a deviation of 0.02 (section 4), scales around 1 likewise."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, DEVIATION)
         if module.bias is not None:

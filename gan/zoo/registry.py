@@ -75,7 +75,7 @@ def build_generator(name: str, resolution: int = 1024, *, shape: Shape | None = 
         ValueError: when there is no such architecture or size.
     """
     architecture = _architecture(name)
-    return architecture.generator(shape or architecture.usual_shape(resolution))
+    return architecture.generator(_checked(shape, name) if shape else architecture.usual_shape(resolution))
 
 
 def build_discriminator(name: str, resolution: int = 1024, *, shape: Shape | None = None) -> Discriminator:
@@ -84,7 +84,13 @@ def build_discriminator(name: str, resolution: int = 1024, *, shape: Shape | Non
     It is called as `discriminator(images, labels=None, level=None, fade=1.0)` and returns float32 scores (n,).
     """
     architecture = _architecture(name)
-    return architecture.discriminator(shape or architecture.usual_shape(resolution))
+    return architecture.discriminator(_checked(shape, name) if shape else architecture.usual_shape(resolution))
+
+
+def _checked(shape: Shape, name: str) -> Shape:
+    if shape.architecture != name:
+        raise ValueError(f"the shape is of {shape.architecture}, not of {name}; set its architecture")
+    return shape
 
 
 def _architecture(name: str) -> _Architecture:

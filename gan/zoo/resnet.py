@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gan.attention import SelfAttention
-from gan.layers import enlarge, shrink
+from gan.layers import enlarge, full_precision, shrink
 from gan.modulation import ModulatedBatchNorm, label_modulation
 from gan.spectral import FIRST_ITERATIONS, SpectralConv2d, SpectralLinear, advance_norms
 from gan.zoo.networks import (
@@ -36,7 +36,7 @@ Norm: TypeAlias = Callable[[int], ModulatedBatchNorm]
 """From a number of channels to the normalisation of such maps."""
 
 SMALL_RESOLUTION = 32
-"""Up to which the discriminator ends with two blocks at 8 x 8 pixels (table 4), above with one at 4 x 4 (table 5)."""
+"""Up to which the discriminator ends with two blocks at 8 x 8 pixels (table 4), above with one at 4 x 4 (table 6)."""
 GAIN = math.sqrt(2.0)
 """Of fresh weights in front of rectifiers (Glorot and Bengio 2010), as in the authors' code; 1 elsewhere."""
 
@@ -109,21 +109,24 @@ class ResnetDiscriminator(Discriminator):
     Args:
         shape: sizes of the network.
         attention_level: level whose maps get self-attention; None for none.
+        widens_first: whether every block widens its maps at its first convolution (SAGAN); else at its second, but for
+            the one that sees pictures.
     """
 
-    def __init__(self, shape: Shape, *, attention_level: int | None = None) -> None:
+    def __init__(self, shape: Shape, *, attention_level: int | None = None, widens_first: bool = False) -> None:
         super().__init__(shape)
         spectral = shape.judged_norm == "spectral"
         end, plain = _end(shape)
         blocks, before = {}, shape.channels
         for level in range(shape.last_level, end, -1):
             after = shape.maps_judged(level)
-            hidden = before if blocks else after
+            hidden = before if blocks and not widens_first else after
             blocks[str(level)] = _DiscriminatorBlock(before, after, spectral, hidden=hidden, shrinks=True)
             before = after
         for number in range(plain):
             after = shape.maps_judged(end)
-            blocks[f"plain{number}"] = _DiscriminatorBlock(before, after, spectral, hidden=before, shrinks=False)
+            hidden = after if widens_first else before
+            blocks[f"plain{number}"] = _DiscriminatorBlock(before, after, spectral, hidden=hidden, shrinks=False)
             before = after
         self.blocks = nn.ModuleDict(blocks)
         self.attention_block = None if attention_level is None else str(attention_level + 1)
@@ -150,15 +153,16 @@ class ResnetDiscriminator(Discriminator):
             maps = block(maps, rectified=place > 0)
             if self.attention is not None and name == self.attention_block:
                 maps = self.attention(maps)
-        features = functional.relu(maps).sum(dim=(2, 3))
-        scores = self.score(features)[:, 0].float()
-        if self.projection is not None and labels is not None:
-            scores = scores + (self.projection(labels.to(features.dtype)) * features).sum(dim=1).float()
+        features = functional.relu(maps.float()).sum(dim=(2, 3))
+        with full_precision(features):
+            scores = self.score(features)[:, 0]
+            if self.projection is not None and labels is not None:
+                scores = scores + (self.projection(labels.to(features.dtype)) * features).sum(dim=1)
         return scores, scores.new_empty(images.shape[0], 0)
 
 
 def resnet_generator(shape: Shape) -> ResnetGenerator:
-    """Return the generator of Miyato et al. 2018, tables 4 and 5."""
+    """Return the generator of Miyato et al. 2018, tables 4 and 6."""
     return ResnetGenerator(shape, label_norms(shape))
 
 
@@ -188,7 +192,7 @@ class _GeneratorBlock(nn.Module):
 class _DiscriminatorBlock(nn.Module):
     """Maps of half the size, or of their own (figure 8).
 
-    In the authors' code only a block that sees pictures widens them at once; the others are within as wide as before.
+    `hidden` maps lie between its convolutions.
     """
 
     def __init__(self, before: int, after: int, spectral: bool, *, hidden: int, shrinks: bool) -> None:

@@ -160,7 +160,7 @@ class Shape:
 
     def maps_judged(self, level: int) -> int:
         """Return the number of feature maps at a level of a discriminator that has its own `discriminator_maps`."""
-        return min(self.maps(level), self.discriminator_maps or self.most_maps)
+        return max(1, min(self.map_budget >> (level - 1), self.discriminator_maps or self.most_maps))
 
     def noise_widths(self, level: int) -> list[int]:
         """Return the channels of every 3 x 3 convolution's input in a growing discriminator, in order, from a level on.

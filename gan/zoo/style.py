@@ -2,7 +2,8 @@
 
 A mapping network turns the latent into a style; every convolution is followed by noise and by adaptive instance
 normalisation, which sets each map's mean and deviation as the style asks. It grows like ProGAN, whose discriminator it
-plays against, with sizes changed through a blur in both.
+plays against, with sizes changed through a blur in both. Labels are ProGAN's too: joined to the latent and guessed by
+the discriminator; the authors embed them first, and tell them by projection.
 """
 
 from __future__ import annotations

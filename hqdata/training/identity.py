@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,13 @@ DISTRIBUTIONS = ("progan-hq", "torch", "numpy", "pillow", "scipy")
 _LOGGER = logging.getLogger(__name__)
 
 
-def check_identity(run: Path, identity: Mapping[str, Any], *, saved: str = STATE_FILE) -> None:
+def check_identity(
+    run: Path,
+    identity: Mapping[str, Any],
+    *,
+    saved: str = STATE_FILE,
+    renewed: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> None:
     """Note what a new run is; refuse to go on with a run that was begun as another one.
 
     Other versions of the libraries are only warned of: the run goes on well, but not bit for bit.
@@ -30,6 +36,7 @@ def check_identity(run: Path, identity: Mapping[str, Any], *, saved: str = STATE
         run: folder of the run; created where missing.
         identity: JSON values by name, such as settings, seeds and checksums; they may be nested.
         saved: file or folder in which such a run keeps its state.
+        renewed: from the identity that an earlier version noted to what it is called today, where settings were added.
 
     Raises:
         ValueError: when a value differs, and the message names every one that does, when the folder holds the
@@ -42,7 +49,7 @@ def check_identity(run: Path, identity: Mapping[str, Any], *, saved: str = STATE
         write_json(path, {"identity": dict(identity), "versions": versions})
         return
     noted_identity, noted_versions = _noted(path)
-    differences = _differences(noted_identity, identity)
+    differences = _differences(renewed(noted_identity), identity)
     if differences:
         raise ValueError(
             f"{run} was begun as another run: {'; '.join(differences)}; give it these again, or use another folder"
