@@ -108,6 +108,12 @@ def test_attention_between_maps_that_are_not_there_is_refused(attention: int):
         Shape(**{**SMALL, "attention": attention})
 
 
+def test_every_block_of_the_critic_widens_its_maps_at_once():
+    _, discriminator = _pair(discriminator_maps=0)
+    widths = [[conv.out_channels for conv in block.convs] for block in discriminator.blocks.values()]
+    assert widths == [[8, 8], [16, 16], [16, 16], [16, 16]]
+
+
 def test_a_penalty_on_the_critics_gradients_can_be_descended():
     _, discriminator = _pair()
     discriminator.attention.gamma.data.fill_(1.0)

@@ -90,6 +90,12 @@ def test_a_given_shape_is_built_instead(name: str):
     assert discriminator(pictures, torch.eye(3)[[0, 1, 2, 0]]).shape == (4,)
 
 
+@pytest.mark.parametrize("build", [build_generator, build_discriminator])
+def test_a_shape_of_another_architecture_is_refused(build):
+    with pytest.raises(ValueError, match="the shape is of resnet, not of sagan; set its architecture"):
+        build("sagan", shape=usual_shape("resnet", 16))
+
+
 @pytest.mark.parametrize("build", [build_generator, build_discriminator, usual_shape])
 @pytest.mark.parametrize(
     ("name", "hint"), [("dc-gan", "did you mean 'dcgan'"), ("vae", "choose one of progan, dcgan, resnet")]

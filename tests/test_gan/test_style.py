@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gan.layers import EqualLinear, blur, enlarge, leaky, shrink
-from gan.zoo import Shape, build_discriminator, build_generator
+from gan.zoo import Discriminator, Shape, build_discriminator, build_generator
 from gan.zoo.progan import ProGanDiscriminator
-from gan.zoo.style import StyleGenerator, style_discriminator
+from gan.zoo.style import StyleGenerator
 
 SMALL = {"architecture": "style", "resolution": 32, "latent": 8, "most_maps": 8, "map_budget": 64, "mapping_layers": 2}
 LAYERS = 8  # two for each of 4, 8, 16 and 32 pixels
@@ -130,6 +130,16 @@ def test_while_training_most_pictures_go_over_to_another_style_once():
     assert own[0].all()  # the first layer's is always the latent's own
     assert not (own[1:] & ~own[:-1]).any()  # nobody comes back
     assert (~own[-1]).float().mean().item() == pytest.approx(0.9, abs=0.04)  # three deviations of 500 draws
+
+
+def test_the_other_style_is_no_picture_of_the_minibatchs():
+    generator, latents = _generator(), torch.randn(64, 8)
+    given, own = _styles_given(generator), generator.styles(latents)
+    generator(latents)
+    kept = (given[-1] == own).all(dim=1)
+    known = (given[-1][:, None] == own).all(dim=2).any(dim=1)
+    assert torch.equal(known, kept)
+    assert 0 < kept.sum().item() < 32
 
 
 def test_while_training_every_place_to_go_over_is_as_likely():
@@ -364,8 +374,8 @@ def _learned(**changes: object) -> StyleGenerator:
     return generator.eval()
 
 
-def _discriminator(**changes: object) -> ProGanDiscriminator:
-    return style_discriminator(Shape(**{**SMALL, **changes}))
+def _discriminator(**changes: object) -> Discriminator:
+    return build_discriminator("style", shape=Shape(**{**SMALL, **changes}))
 
 
 def _norms(generator: StyleGenerator) -> list[nn.Module]:
