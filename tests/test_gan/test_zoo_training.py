@@ -9,7 +9,7 @@ from small_zoo import GAMES, STILL, limit_memory, values_of, zoo_config, zoo_pai
 
 import gan.trainer
 from gan.checkpoint import latest_checkpoint, load_checkpoint, load_snapshot, save_checkpoint
-from gan.modulation import begin_statistics
+from gan.modulation import measure_statistics
 from gan.sample import generate, latents_of, sheet
 from gan.spectral import SpectralConv2d, SpectralLinear, advance_norms
 from gan.trainer import Trainer
@@ -122,12 +122,12 @@ def test_statistics_begin_as_those_of_fresh_weights(name: str):
 @pytest.mark.parametrize("name", ["progan", "style"])
 def test_networks_without_batch_statistics_are_not_drawn_from_to_begin_with(name: str):
     generator, _ = zoo_pair(name)
-    begin_statistics(generator, lambda: pytest.fail("drawn from"))
+    measure_statistics(generator, lambda index: pytest.fail("drawn from"))
 
 
 def test_statistics_follow_at_their_own_momentum_afterwards():
     generator, _ = zoo_pair("dcgan")
-    begin_statistics(generator, lambda: generator(torch.randn(4, 8)))
+    measure_statistics(generator, lambda index: generator(torch.randn(4, 8)))
     assert {module.momentum for module in generator.modules() if isinstance(module, torch.nn.BatchNorm2d)} == {0.1}
 
 
