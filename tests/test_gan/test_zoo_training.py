@@ -119,6 +119,23 @@ def test_statistics_begin_as_those_of_fresh_weights(name: str):
     assert float((averaged - of_the_batch).square().mean()) < 0.03 * float(of_the_batch.var())
 
 
+@pytest.mark.parametrize("name", STILL)
+def test_a_saved_average_has_the_statistics_of_its_own_features(tmp_path: Path, name: str):
+    """Those of the generator in training are of other weights: an average follows many steps behind."""
+    trainer, latents = zoo_trainer(name, schedule={"rate": 0.01}), latents_of(range(512), 8)
+    for _ in range(8):
+        trainer.step()
+    trainer.close()
+    borrowed = trainer.average(latents)
+    save_checkpoint(trainer, tmp_path, progress={}, keep=1)
+    own = load_snapshot(tmp_path).generator(latents)
+    with torch.no_grad():
+        of_the_batch = trainer.average.train()(latents)
+    apart = [float((drawn - of_the_batch).square().mean() / of_the_batch.var()) for drawn in (own, borrowed)]
+    assert apart[0] < 0.03
+    assert apart[0] < apart[1]
+
+
 @pytest.mark.parametrize("name", ["progan", "style"])
 def test_networks_without_batch_statistics_are_not_drawn_from_to_begin_with(name: str):
     generator, _ = zoo_pair(name)
