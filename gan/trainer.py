@@ -179,8 +179,9 @@ class Trainer:
         """Give the averaged generator what goes with its own weights; called before it is looked at or saved.
 
         Until then it has the statistics and singular vectors of the generator in training, whose features are others.
-        A function of the averaged weights alone, which the training does not depend on.
+        Doing it twice changes nothing, and the training does not depend on it.
         """
+        update_average(self.average, self.generator, 1.0)  # begins with the generator's buffers
         advance_norms(self.average, iterations=FIRST_ITERATIONS)
         self._measure_statistics(self.average, passes=AVERAGE_PASSES)
 

@@ -17,14 +17,14 @@ FIRST_LEVEL = 2
 GROWING = frozenset({"progan", "style"})
 """Architectures that are trained level by level; the others draw pictures of one size."""
 
-_RESIDUAL = frozenset({"discriminator_maps", "discriminator_norm"})
+_JUDGED = frozenset({"discriminator_maps", "discriminator_norm"})
 _OWN = MappingProxyType(
     {
         "progan": frozenset({"stddev_group", "scaling", "first_bias"}),
-        "dcgan": frozenset({"discriminator_maps", "discriminator_norm"}),
-        "resnet": _RESIDUAL,
-        "selfmod": _RESIDUAL | {"modulation_width"},
-        "sagan": _RESIDUAL | {"attention"},
+        "dcgan": _JUDGED,
+        "resnet": _JUDGED,
+        "selfmod": _JUDGED | {"modulation_width"},
+        "sagan": _JUDGED | {"attention"},
         "style": frozenset({"stddev_group", "mapping_layers"}),
     }
 )
