@@ -246,8 +246,7 @@ def sample(
     on_a_sheet = out.suffix.lower() == ".png"
     if not on_a_sheet and (columns or height):
         raise click.UsageError(f"--columns and --height are of a sheet; name it FILE.png, got the folder {out}")
-    snapshot, generator = _opened(checkpoint, on)
-    _check_truncation(generator, truncation)
+    snapshot, generator = _opened(checkpoint, on, truncation)
     labels = _labels(generator, label, len(seeds))
     latents = latents_of(seeds, generator.shape.latent)
     images = generate(generator, latents, labels, level=snapshot.level, fade=snapshot.fade, truncation=truncation)
@@ -297,8 +296,7 @@ def interpolate(
     from gan.video import write_video
     from gan.walk import draw_walk, smoothed_walk, walk_between
 
-    snapshot, generator = _opened(checkpoint, on)
-    _check_truncation(generator, truncation)
+    snapshot, generator = _opened(checkpoint, on, truncation)
     frames, columns = max(2, round(seconds * fps)), grid[0]
     if seeds:
         walk = walk_between(latents_of(seeds, generator.shape.latent), max(1, round(frames / len(seeds))))
@@ -364,8 +362,8 @@ def export(checkpoint: Path, kind: Any, out: Path | None) -> None:
     click.echo(f"exported       {path}")
 
 
-def _opened(checkpoint: Path, on: dict[str, Any]) -> tuple[Snapshot, Generator]:
-    """Return a snapshot, and its generator on the device that was asked for."""
+def _opened(checkpoint: Path, on: dict[str, Any], truncation: float) -> tuple[Snapshot, Generator]:
+    """Return a snapshot, and its generator on the device that was asked for, if it can draw so."""
     import torch
 
     from gan.checkpoint import load_snapshot
@@ -374,6 +372,9 @@ def _opened(checkpoint: Path, on: dict[str, Any]) -> tuple[Snapshot, Generator]:
     if on["threads"]:
         torch.set_num_threads(on["threads"])
     snapshot = load_snapshot(checkpoint)
+    if truncation != 1.0 and not snapshot.generator.truncates:
+        owner = snapshot.generator.shape.architecture
+        raise click.UsageError(f"--truncation {truncation:g}: {owner} has no styles to truncate; leave it out")
     return snapshot, snapshot.generator.to(choose_machine(on["device"]).device)
 
 
@@ -389,13 +390,6 @@ def _labels(generator: Generator, label: int | None, count: int) -> Tensor | Non
         return None
     chosen = torch.arange(count) % classes if label is None else torch.full((count,), label)
     return torch.eye(classes)[chosen]
-
-
-def _check_truncation(generator: Generator, truncation: float) -> None:
-    if truncation != 1.0 and not generator.truncates:
-        raise click.UsageError(
-            f"--truncation {truncation:g}: {generator.shape.architecture} has no styles; leave it out"
-        )
 
 
 def _size(generator: Generator, level: int) -> str:
