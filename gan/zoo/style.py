@@ -23,6 +23,7 @@ from gan.layers import (
     PixelNorm,
     blur,
     enlarge,
+    full_precision,
     leaky,
     multiply_noise,
 )
@@ -113,10 +114,11 @@ class StyleGenerator(Generator):
         return mixed(enlarge(self.to_pictures[str(level - 1)](maps)), pictures, fade)
 
     def styles(self, latents: Float[Tensor, "n d"], labels: Float[Tensor, "n k"] | None = None) -> Float[Tensor, "n d"]:
-        """Return the mapping network's answer, in the paper's words w."""
+        """Return the mapping network's answer, the paper's w; without autocast, being deep and cheap."""
         rows = self.normalise(joined_labels(latents, labels, self.shape))
-        for dense in self.mapping:
-            rows = leaky(dense(rows))
+        with full_precision(rows):
+            for dense in self.mapping:
+                rows = leaky(dense(rows))
         return rows
 
     def _rows(
