@@ -1,9 +1,9 @@
-"""The shipped networks give the same picture whole and in tiles, to the last bit.
+"""The shipped networks give the same picture whole and in tiles.
 
 Three ways to the same pixels: one lattice asked for in pieces, another lattice, and one forward pass over the whole
 picture. The first is equal by construction on every machine. The others rest on convolutions that add in the
-same order for every input shape: torch's do on processors with AVX2 or AVX-512; with SSE4
-alone they differ by up to 5e-7, which may round one byte in a million the other way.
+same order for every input shape: torch's do on processors with AVX2 or AVX-512, but for a pass over a picture of three
+rows; there, and with SSE4 alone, they differ by up to 5e-7, which may round one byte in a million the other way.
 """
 
 import numpy as np
@@ -50,8 +50,12 @@ def one_pass(image, network):
 
 
 def assert_same_picture(one, two):
-    torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
-    assert np.array_equal(to_image(one), to_image(two))
+    """Bytes may differ only where the level, 0..255, is as near to half a level as sums differ by their order."""
+    torch.testing.assert_close(one, two, atol=1e-6, rtol=0)
+    levels = (one[0].permute(1, 2, 0).double() * 127.5 + 127.5).numpy()
+    undecided = np.abs(levels % 1 - 0.5) < 1e-6 * 127.5
+    assert np.array_equal(to_image(one)[~undecided], to_image(two)[~undecided])
+    assert undecided.sum() <= 1 + undecided.size // 1000
 
 
 @pytest.mark.slow
