@@ -112,7 +112,7 @@ class GanConfig:
 
     @property
     def course(self) -> Schedule:
-        """The schedule as these networks follow it: one that do not grow begin at their only size."""
+        """The schedule as these networks follow it: those that do not grow begin at their only size."""
         if self.networks.grows:
             return self.schedule
         return dataclasses.replace(self.schedule, first_resolution=self.networks.resolution)
